@@ -1,0 +1,38 @@
+//! Bytes ready for the wire and who shares them.
+//!
+//! A leaf between the modules that make frames (`publication`, `session`) and the one that hands
+//! them to the kernel (`ring`): whatever variant it is, the bytes lie on the heap and do not move
+//! while the value is alive, however the value itself is moved.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A run of bytes that waits for a socket or is in flight to it.
+#[derive(Clone, Debug)]
+pub enum FrameBytes {
+    /// Bytes of one connection alone: replies, control frames, echoes, gathered small frames.
+    Owned(Vec<u8>),
+    /// One publication's frame, shared by all subscribers of a shard. The `Arc` crosses threads
+    /// once per shard; the `Rc` is what each subscriber counts, without an atomic.
+    Shared(Rc<Arc<[u8]>>),
+}
+
+impl FrameBytes {
+    /// Bytes held.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes. Their address is stable until the value is dropped or, for `Owned`, grown.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            FrameBytes::Owned(bytes) => bytes,
+            FrameBytes::Shared(frame) => frame,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Start, wire, drain, stop.

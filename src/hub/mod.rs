@@ -1,0 +1,1 @@
+//! Channels of one shard.

@@ -1,0 +1,81 @@
+//! Names of things that cross module and thread borders: shards, connections, channels.
+//!
+//! Ids are newtypes so that a slot can never be taken for a shard. A leaf: imports nothing of ours.
+
+use std::fmt;
+use std::hash::BuildHasher;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+/// One event loop: the index of a shard thread, dense from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u16);
+
+impl ShardId {
+    /// The shard's position in arrays that hold one entry per shard.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One connection on its shard: a slot and how often that slot has been taken.
+///
+/// A completion or a piece of mail that names an older generation is stale: it is counted and
+/// ignored. Generations use [`GENERATION_BITS`] bits, as many as fit beside slot and operation in
+/// an io_uring `user_data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    /// Index of the slot in the shard's table.
+    pub slot: u32,
+    /// How often the slot has been taken, modulo 2^[`GENERATION_BITS`].
+    pub generation: u32,
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
+    }
+}
+
+/// Bits of a generation that survive the round trip through the kernel.
+pub const GENERATION_BITS: u32 = 24;
+
+/// A channel's name, shared between threads. Compared and hashed as text.
+pub type ChannelName = Arc<str>;
+
+/// Which shard owns a channel: a keyed hash of the name, equal in every clone.
+///
+/// Outside names never meet an unkeyed hash (hash flooding); the key is drawn once per process.
+#[derive(Clone, Debug)]
+pub struct Owners {
+    hasher: RandomState,
+    shard_count: NonZeroU16,
+}
+
+impl Owners {
+    /// Draws a fresh key for `shard_count` shards.
+    pub fn new(shard_count: NonZeroU16) -> Self {
+        Self { hasher: RandomState::default(), shard_count }
+    }
+
+    /// The shard that numbers `channel`'s publications.
+    pub fn owner(&self, channel: &str) -> ShardId {
+        let hash = self.hasher.hash_one(channel);
+        // The high half of the product spreads a 64-bit hash over n without a division.
+        let wide = u128::from(hash) * u128::from(self.shard_count.get());
+        ShardId(u16::try_from(wide >> 64).expect("the product's high half is below a u16"))
+    }
+
+    /// How many shards there are.
+    pub fn shard_count(&self) -> u16 {
+        self.shard_count.get()
+    }
+}

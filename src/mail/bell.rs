@@ -1,0 +1,65 @@
+//! The wake-up flag of one shard.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+/// Wakes one shard; cheap when it is awake already.
+///
+/// The shard clears the flag *before* it drains its lanes: mail pushed after the drain finds the
+/// flag clear and wakes it; mail pushed before is drained. Shards wake each other with `MSG_RING`
+/// ([`Bell::claim`]); other threads write to the eventfd on which the shard's ring keeps a read
+/// armed ([`Bell::ring`]).
+#[derive(Clone, Debug)]
+pub struct Bell {
+    rung: Arc<AtomicBool>,
+    eventfd: Arc<OwnedFd>,
+}
+
+impl Bell {
+    /// A silent bell.
+    ///
+    /// # Errors
+    /// The descriptor table is full.
+    pub fn new() -> io::Result<Self> {
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC)?;
+        Ok(Self { rung: Arc::new(AtomicBool::new(false)), eventfd: Arc::new(eventfd) })
+    }
+
+    /// Rings from a thread without a ring of its own that can send `MSG_RING`. One system call if
+    /// this is the first ring since the shard's last clear, none otherwise.
+    pub fn ring(&self) {
+        if !self.claim() {
+            return;
+        }
+        let one = 1u64.to_ne_bytes();
+        loop {
+            match rustix::io::write(&self.eventfd, &one) {
+                Ok(_) => return,
+                Err(rustix::io::Errno::INTR) => {}
+                // The counter would have to pass 2^64-2; the shard reads it at every wake.
+                Err(errno) => unreachable!("writing to an eventfd failed: {errno}"),
+            }
+        }
+    }
+
+    /// Claims the right to wake the shard: true for the first caller since the last clear, who
+    /// must then wake it; false when somebody else already does.
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        !self.rung.swap(true, Ordering::SeqCst)
+    }
+
+    /// Called by the shard before it drains its lanes.
+    pub fn clear(&self) {
+        self.rung.store(false, Ordering::SeqCst);
+    }
+
+    /// The eventfd on which the shard keeps a read armed.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
+    }
+}

@@ -1,0 +1,160 @@
+//! Lanes between threads and how they are wired at start.
+
+use std::io;
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::{Bell, Delivery, Request};
+use crate::id::ShardId;
+
+/// The producing end of one lane.
+#[derive(Debug)]
+pub struct Sender<T> {
+    lane: Producer<T>,
+    bell: Bell,
+}
+
+impl<T> Sender<T> {
+    /// How many messages fit now. Only grows until this sender pushes.
+    pub fn room(&self) -> usize {
+        self.lane.slots()
+    }
+
+    /// Puts `mail` in the lane. Does not wake the receiver: ring [`Sender::bell`] after the batch.
+    ///
+    /// # Errors
+    /// The lane is full; the mail comes back.
+    pub fn push(&mut self, mail: T) -> Result<(), T> {
+        self.lane.push(mail).map_err(|rtrb::PushError::Full(mail)| mail)
+    }
+
+    /// The receiver's bell.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+}
+
+/// The consuming end of one lane.
+#[derive(Debug)]
+pub struct Receiver<T> {
+    lane: Consumer<T>,
+}
+
+impl<T> Receiver<T> {
+    /// Looks at the oldest message without taking it.
+    pub fn peek(&self) -> Option<&T> {
+        self.lane.peek().ok()
+    }
+
+    /// Takes the oldest message.
+    pub fn pop(&mut self) -> Option<T> {
+        self.lane.pop().ok()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.lane.is_empty()
+    }
+}
+
+/// All lanes that end or begin at one shard.
+#[derive(Debug)]
+pub struct Post {
+    /// The shard these lanes belong to.
+    pub shard: ShardId,
+    /// Its own bell.
+    pub bell: Bell,
+    /// Requests coming in, one lane per producer: shards, then acceptors, then control.
+    pub requests_in: Vec<Receiver<Request>>,
+    /// Deliveries coming in, one lane per other shard; `None` at the shard's own index.
+    pub deliveries_in: Vec<Option<Receiver<Delivery>>>,
+    /// Requests going out, by shard; `None` at the shard's own index.
+    pub requests_out: Vec<Option<Sender<Request>>>,
+    /// Deliveries going out, by shard; `None` at the shard's own index.
+    pub deliveries_out: Vec<Option<Sender<Delivery>>>,
+}
+
+/// Every lane of the process.
+#[derive(Debug)]
+pub struct Wiring {
+    /// One post per shard.
+    pub posts: Vec<Post>,
+    /// For each acceptor its senders, by shard.
+    pub acceptors: Vec<Vec<Sender<Request>>>,
+    /// Control's senders, by shard.
+    pub control: Vec<Sender<Request>>,
+    /// The gateway's own senders, by shard, for drain and stop: never filled by traffic.
+    pub gateway: Vec<Sender<Request>>,
+}
+
+/// Builds the lanes: `lane_len` messages each (the gateway's lanes hold two at least).
+///
+/// # Errors
+/// The descriptor table has no room for a bell per shard.
+pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Result<Wiring> {
+    let shards = || (0..shard_count).map(ShardId);
+    let mut posts = Vec::new();
+    for shard in shards() {
+        posts.push(Post {
+            shard,
+            bell: Bell::new()?,
+            requests_in: Vec::new(),
+            deliveries_in: Vec::new(),
+            requests_out: Vec::new(),
+            deliveries_out: Vec::new(),
+        });
+    }
+    for from in shards().map(ShardId::index) {
+        for to in shards().map(ShardId::index) {
+            let (request, delivery) = if from == to {
+                (None, None)
+            } else {
+                let request = connect(&mut posts[to], lane_len);
+                let bell = posts[to].bell.clone();
+                let (producer, consumer) = RingBuffer::new(lane_len);
+                posts[to].deliveries_in.push(Some(Receiver { lane: consumer }));
+                (Some(request), Some(Sender { lane: producer, bell }))
+            };
+            if from == to {
+                posts[to].deliveries_in.push(None);
+            }
+            posts[from].requests_out.push(request);
+            posts[from].deliveries_out.push(delivery);
+        }
+    }
+    let mut all = |len| posts.iter_mut().map(|post| connect(post, len)).collect::<Vec<_>>();
+    let acceptors = (0..acceptor_count).map(|_| all(lane_len)).collect();
+    let control = all(lane_len);
+    let gateway = all(lane_len.max(2));
+    Ok(Wiring { posts, acceptors, control, gateway })
+}
+
+/// A new request lane into `post`.
+fn connect(post: &mut Post, lane_len: usize) -> Sender<Request> {
+    let (producer, consumer) = RingBuffer::new(lane_len);
+    post.requests_in.push(Receiver { lane: consumer });
+    Sender { lane: producer, bell: post.bell.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pair_has_its_lane_and_room_is_known() {
+        let mut wiring = wire(2, 1, 4).expect("descriptors");
+        // One other shard, one acceptor, control, gateway.
+        assert_eq!(wiring.posts[0].requests_in.len(), 4);
+        assert!(wiring.posts[0].deliveries_in[0].is_none());
+        assert!(wiring.posts[0].deliveries_in[1].is_some());
+        let sender = &mut wiring.acceptors[0][1];
+        for _ in 0..4 {
+            sender.push(Request::Stop).expect("room for four");
+        }
+        assert_eq!(sender.room(), 0);
+        assert!(sender.push(Request::Stop).is_err());
+        let taken = wiring.posts[1].requests_in.iter_mut().filter_map(Receiver::pop).count();
+        assert_eq!(taken, 1);
+        assert_eq!(sender.room(), 1);
+    }
+}

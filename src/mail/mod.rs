@@ -1,0 +1,142 @@
+//! What may be sent to a shard, over bounded queues with one producer and one consumer each.
+//!
+//! Every pair of threads has its own *lanes*, so a producer knows the room before it pushes. A
+//! shard has two kinds of lanes coming in:
+//!
+//! * **requests** (from acceptors, control and other shards): work that may need room in somebody
+//!   else's lane before it can be done. A shard may leave the head of a request lane in place.
+//! * **deliveries** (from other shards): always consumed, because taking one needs no room
+//!   anywhere. So room always appears again, and two shards that publish to each other's channels
+//!   cannot wait for each other.
+//!
+//! Waking: a shard that is about to wait clears its bell before it looks at the lanes; whoever
+//! pushes rings, and only the first ring after a clear costs a system call.
+
+mod bell;
+mod lane;
+mod permit;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+pub use bell::Bell;
+pub use lane::{Post, Receiver, Sender, Wiring, wire};
+pub use permit::{Permit, Permits};
+
+use crate::id::{ChannelName, ConnId, ShardId};
+use crate::protocol::admission::Entry;
+use crate::publication::{Payload, Position, Publication};
+
+/// Work asked of a shard. May wait at the head of its lane until the shard can do it.
+#[derive(Debug)]
+pub enum Request {
+    /// An upgraded connection, from an acceptor.
+    Connect(Box<Handoff>),
+    /// A publish to a channel this shard owns, from control or a shard whose client published.
+    Publish(Box<Publish>),
+    /// Shard `from` has its first subscriber of `channel`: send it what is published from now on.
+    Interest {
+        /// Who asks.
+        from: ShardId,
+        /// Of which channel.
+        channel: ChannelName,
+    },
+    /// Shard `from` has no subscriber of `channel` any more.
+    Disinterest {
+        /// Who asks.
+        from: ShardId,
+        /// Of which channel.
+        channel: ChannelName,
+    },
+    /// Close every client with 1001, spread over `window` from now.
+    Drain {
+        /// How long the closes are spread.
+        window: Duration,
+    },
+    /// Leave the loop now: all clients are gone, or a second signal came.
+    Stop,
+}
+
+/// News for a shard. Consumed without needing room anywhere.
+#[derive(Debug)]
+pub enum Delivery {
+    /// A publication of a channel in which this shard registered interest.
+    Publication(Arc<Publication>),
+    /// The answer to [`Request::Interest`]: every publication after `position` follows in this
+    /// lane. `None`: the owner's table of channels is full.
+    Registered {
+        /// Of which channel.
+        channel: ChannelName,
+        /// The channel's newest position, offset 0 when nothing was published.
+        position: Option<Position>,
+    },
+    /// A publish that a client of this shard asked for is done (or refused by the owner).
+    Published {
+        /// Whose it was; may be stale.
+        conn: ConnId,
+        /// The outcome.
+        result: PublishResult,
+    },
+}
+
+/// An upgraded connection on its way from acceptor to shard.
+#[derive(Debug)]
+pub struct Handoff {
+    /// The socket, its options set, non-blocking irrelevant (io_uring).
+    pub socket: OwnedFd,
+    /// The 101 response (RFC 6455 section 4.2.2), sent by the shard once the subscriptions are
+    /// registered: who has seen the 101 misses nothing that is acknowledged afterwards.
+    pub response: Vec<u8>,
+    /// Bytes that came behind the request head; they belong to the frame decoder.
+    pub leftover: Vec<u8>,
+    /// The peer, through a trusted proxy where one is configured; for logs.
+    pub peer: std::net::IpAddr,
+    /// What the path asked for and admission granted.
+    pub entry: Entry,
+    /// The connection's place among the shard's; given back at close.
+    pub permit: Permit,
+}
+
+/// A publish on its way to the channel's owner shard.
+#[derive(Debug)]
+pub struct Publish {
+    /// Where to.
+    pub channel: ChannelName,
+    /// What.
+    pub payload: Payload,
+    /// When the gateway took it.
+    pub accepted_at: Instant,
+    /// Who wants to know the outcome.
+    pub reply: Reply,
+}
+
+/// Where the outcome of a publish goes.
+#[derive(Debug)]
+pub enum Reply {
+    /// An HTTP request waits in control. A dropped receiver is ignored.
+    Control(oneshot::Sender<PublishResult>),
+    /// A client of shard `shard`.
+    Client {
+        /// The client's shard.
+        shard: ShardId,
+        /// The client.
+        conn: ConnId,
+    },
+}
+
+/// The outcome of a publish: its position once the owner has numbered it.
+pub type PublishResult = Result<Position, PublishError>;
+
+/// Why a publish was not numbered; nothing was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// A mailbox on the way has no room: the gateway is overloaded, try again.
+    #[error("a mailbox on the way is full; nothing was published, try again")]
+    MailboxFull,
+    /// The owner's table of channels is full and none of them is idle.
+    #[error("the table of channels is full; nothing was published")]
+    ChannelsFull,
+}

@@ -1,0 +1,83 @@
+//! One publication: payload, position and wire forms, shared between threads.
+//!
+//! The owner shard makes it once per publish and only if someone listens; every shard with
+//! subscribers shares the same bytes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::id::ChannelName;
+use crate::ws::{MessageKind, encode};
+
+/// What a publisher gave: the bytes of one message and how subscribers of the raw protocol get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// Text for `data` (the JSON text as received, byte for byte), binary for `b64data`.
+    pub kind: MessageKind,
+    /// The message. Shared, so that a broadcast names the same bytes for every channel.
+    pub bytes: Arc<[u8]>,
+}
+
+/// Names one life of a channel's stream. A new epoch says that earlier offsets mean nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch([u8; 8]);
+
+impl Epoch {
+    /// Eight letters drawn from `random`.
+    pub fn from_random(random: u64) -> Self {
+        let mut rest = random;
+        Self(std::array::from_fn(|_| {
+            let letter = (rest % 26) as u8;
+            rest /= 26;
+            b'a' + letter
+        }))
+    }
+
+    /// The epoch as text, eight ASCII letters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("an epoch is ASCII letters")
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a publication stands in its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// 1, 2, … within the epoch.
+    pub offset: u64,
+    /// The stream's life.
+    pub epoch: Epoch,
+}
+
+/// One numbered publication in the forms its subscribers need.
+#[derive(Debug)]
+pub struct Publication {
+    /// The channel it was published to.
+    pub channel: ChannelName,
+    /// Its position there.
+    pub position: Position,
+    /// When the gateway took the publish: the start of the delivery histogram.
+    pub accepted_at: Instant,
+    /// The raw protocol's frame, header included (RFC 6455 section 5.2, unmasked).
+    pub raw_frame: Arc<[u8]>,
+}
+
+impl Publication {
+    /// Encodes `payload` once for all subscribers. One allocation for the frame, one for the value.
+    pub fn encode(
+        channel: ChannelName,
+        position: Position,
+        payload: &Payload,
+        accepted_at: Instant,
+    ) -> Self {
+        let mut frame = Vec::with_capacity(payload.bytes.len() + encode::HEADER_MAX);
+        encode::append_message(&mut frame, payload.kind, &payload.bytes);
+        Self { channel, position, accepted_at, raw_frame: frame.into() }
+    }
+}

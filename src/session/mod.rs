@@ -1,0 +1,1 @@
+//! One upgraded connection.

@@ -1,0 +1,165 @@
+//! Plain counters with one writer each, and snapshots of them.
+//!
+//! Every thread that works for clients owns one struct of counters and is its only writer, so
+//! counting is a load, an addition and a store, without a locked instruction. Control reads them
+//! all when `/metrics` is asked. The tables at the end of each struct ([`ShardStats::counters`],
+//! …) name every counter once; `/metrics` and README are made from them.
+
+mod closes;
+mod counter;
+mod histogram;
+
+use std::sync::Arc;
+
+pub use closes::{CLOSE_LABELS, CloseCounters};
+pub use counter::{Counter, Descriptor, Gauge, MetricKind};
+pub use histogram::{BOUNDS_S, Histogram, HistogramSnapshot};
+
+/// Declares a struct of counters with one table of their names, units and meanings.
+macro_rules! stats {
+    ($(#[$doc:meta])* $name:ident {
+        $($field:ident: $kind:ident = $metric:literal, $help:literal;)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct $name {
+            $(#[doc = $help] pub $field: $kind,)*
+        }
+
+        impl $name {
+            /// Every counter of this struct with its metric name (without the prefix `tidegate_`)
+            /// and help text, in the order of `/metrics`.
+            pub fn descriptors() -> &'static [Descriptor] {
+                &[$(Descriptor {
+                    name: $metric,
+                    help: $help,
+                    kind: $kind::METRIC_KIND,
+                },)*]
+            }
+
+            /// The current values, in the order of [`Self::descriptors`]. Histograms are not
+            /// numbers and stand apart.
+            pub fn values(&self) -> Vec<u64> {
+                vec![$(self.$field.get(),)*]
+            }
+        }
+    };
+}
+
+stats! {
+    /// What one shard counts. Metrics carry the label `shard`.
+    ShardCounters {
+        connections: Gauge = "connections", "Open WebSocket connections.";
+        connections_opened: Counter = "connections_opened_total", "Connections taken from an acceptor.";
+        subscriptions: Gauge = "subscriptions", "Subscriptions of open connections.";
+        channels: Gauge = "channels", "Channels known to the shard, as owner or for its subscribers.";
+        channels_evicted: Counter = "channels_evicted_total", "Idle channels forgotten because the table was full.";
+        messages_received: Counter = "messages_received_total", "Data messages received from clients.";
+        bytes_received: Counter = "received_bytes_total", "Bytes received from clients, frame headers included.";
+        messages_sent: Counter = "messages_sent_total", "Data messages queued to clients.";
+        bytes_sent: Counter = "sent_bytes_total", "Bytes the kernel took for clients, frame headers included.";
+        publications: Counter = "publications_total", "Publications numbered by the shard as owner of their channel.";
+        deliveries: Counter = "deliveries_total", "Publications queued to a subscriber.";
+        frames_encoded: Counter = "frames_encoded_total", "Publication frames built: one per publication and wire form that has a subscriber.";
+        slow_consumers_disconnected: Counter = "slow_consumers_disconnected_total", "Connections closed with 3008 because their outbox passed its limit.";
+        outbox_dropped_bytes: Counter = "outbox_dropped_bytes_total", "Queued bytes dropped with the connections that were closed.";
+        outbox_bytes: Gauge = "outbox_bytes", "Bytes waiting in outboxes.";
+        deliveries_undeliverable: Counter = "mail_undeliverable_total", "Publications that arrived for a channel whose last subscriber had just left.";
+        pings_sent: Counter = "pings_sent_total", "Pings sent to clients.";
+        pong_timeouts: Counter = "pong_timeouts_total", "Connections closed because no pong came in time.";
+        reads_paused: Counter = "reads_paused_total", "Times a connection was not read because its outbox or a mailbox was full.";
+        mail_received: Counter = "mail_received_total", "Requests and deliveries taken from the shard's mailboxes.";
+        mail_delivered: Counter = "mail_publications_received_total", "Publications taken from other shards' mail.";
+        mail_full: Counter = "mail_full_total", "Publishes refused or put off because a mailbox on the way was full.";
+        wakes_sent: Counter = "wakes_sent_total", "MSG_RING wake-ups sent to other shards.";
+        turns: Counter = "turns_total", "Turns of the shard's loop.";
+        ring_enters: Counter = "ring_enters_total", "io_uring_enter calls.";
+        ring_submissions: Counter = "ring_submissions_total", "Submission queue entries handed to the kernel.";
+        ring_completions: Counter = "ring_completions_total", "Completions taken from the ring.";
+        ring_overflows: Counter = "ring_overflows_total", "Turns in which the completion queue had overflowed.";
+        ring_stale: Counter = "ring_stale_completions_total", "Completions and mail for a connection that was gone.";
+        buffer_shortages: Counter = "buffer_shortages_total", "Receives that found no free buffer and were armed again later.";
+        recv_rearmed: Counter = "receives_rearmed_total", "Multishot receives armed again after the kernel ended them.";
+        short_sends: Counter = "short_sends_total", "Sends that took fewer bytes than given and were resumed.";
+    }
+}
+
+stats! {
+    /// What one acceptor counts. Metrics carry the label `acceptor`.
+    AcceptorCounters {
+        accepted: Counter = "accepted_total", "TCP connections accepted.";
+        handshakes_open: Gauge = "handshakes_open", "Connections accepted and not yet handed to a shard or refused.";
+        handshakes_done: Counter = "handshakes_total", "Upgrades granted and handed to a shard.";
+        handshakes_refused: Counter = "handshakes_refused_total", "Requests answered with an HTTP error instead of 101.";
+        handshakes_timed_out: Counter = "handshakes_timed_out_total", "Connections closed because no complete request came in time.";
+        handshakes_aborted: Counter = "handshakes_aborted_total", "Connections the peer closed before its request was complete.";
+        origins_refused: Counter = "origins_refused_total", "Upgrades refused because of their Origin.";
+        connections_refused_full: Counter = "connections_refused_full_total", "Upgrades refused with 503 because the process or a mailbox was full or draining.";
+        pages_served: Counter = "pages_served_total", "Plain HTTP requests answered with 200 (health, demo page).";
+        accept_pauses: Counter = "accept_pauses_total", "Times accepting paused because descriptors or memory ran out.";
+        ring_operations: Counter = "acceptor_ring_operations_total", "Accepts, reads and writes submitted to the acceptor's ring.";
+    }
+}
+
+stats! {
+    /// What the control thread counts.
+    ControlCounters {
+        api_calls: Counter = "api_calls_total", "HTTP API calls.";
+        api_errors: Counter = "api_errors_total", "HTTP API calls answered with an error, broadcast channels included.";
+        api_refused: Counter = "api_refused_total", "HTTP API calls refused before they were read: key, Host, Origin or content type.";
+    }
+}
+
+/// Everything one shard measures.
+#[derive(Debug, Default)]
+pub struct ShardStats {
+    /// Counters and gauges.
+    pub counters: ShardCounters,
+    /// Connections closed, by close code.
+    pub closes: CloseCounters,
+    /// From the gateway taking a publish to the shard submitting the last send it causes here.
+    pub delivery: Histogram,
+    /// How long one turn of the loop took, waiting excluded: what everything else waits for.
+    pub loop_lag: Histogram,
+}
+
+/// Everything one acceptor measures.
+#[derive(Debug, Default)]
+pub struct AcceptorStats {
+    /// Counters and gauges.
+    pub counters: AcceptorCounters,
+    /// From accept to hand-off of granted upgrades.
+    pub handshake: Histogram,
+}
+
+/// Everything control measures.
+#[derive(Debug, Default)]
+pub struct ControlStats {
+    /// Counters.
+    pub counters: ControlCounters,
+    /// From an API call's headers read to its answer.
+    pub api_call: Histogram,
+}
+
+/// All counters of the process; each inner value has one writing thread.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// By shard.
+    pub shards: Vec<Arc<ShardStats>>,
+    /// By acceptor.
+    pub acceptors: Vec<Arc<AcceptorStats>>,
+    /// The control thread's.
+    pub control: Arc<ControlStats>,
+}
+
+impl Stats {
+    /// Zeroes for so many threads.
+    pub fn new(shard_count: usize, acceptor_count: usize) -> Self {
+        Self {
+            shards: (0..shard_count).map(|_| Arc::default()).collect(),
+            acceptors: (0..acceptor_count).map(|_| Arc::default()).collect(),
+            control: Arc::default(),
+        }
+    }
+}
