@@ -1,3 +1,63 @@
 //! What messages mean, and what is acceptable before the 101.
+//!
+//! A protocol turns a client's message into a [`Reaction`]; the shard carries it out. Nothing here
+//! does IO, knows a shard or looks at a clock.
 
 pub mod admission;
+mod echo;
+mod raw;
+
+use crate::publication::Payload;
+use crate::ws::{CloseCode, DecodeLimits, Message};
+
+/// What an open connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Every message comes back.
+    Echo,
+    /// Publications arrive as messages; messages are published if `publish`.
+    Raw {
+        /// Whether the client asked for `publish=1` and was allowed to.
+        publish: bool,
+    },
+}
+
+/// What a client's message leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reaction<'a> {
+    /// The message goes back to its sender.
+    Reply(Message<'a>),
+    /// The payload is published to the connection's first channel.
+    Publish(Payload),
+    /// The connection is closed with this code and reason.
+    Close(CloseCode, &'static str),
+}
+
+/// The limits messages are held to, by protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct ProtocolLimits {
+    /// Messages on `/echo`.
+    pub echo: DecodeLimits,
+    /// Messages on `/raw`.
+    pub raw: DecodeLimits,
+    /// Payload bytes of a publication.
+    pub publication_size: usize,
+}
+
+impl Protocol {
+    /// What `message` leads to.
+    pub fn react<'a>(self, message: Message<'a>, limits: &ProtocolLimits) -> Reaction<'a> {
+        match self {
+            Protocol::Echo => echo::react(message),
+            Protocol::Raw { publish } => raw::react(message, publish, limits.publication_size),
+        }
+    }
+
+    /// The limits its decoder works with.
+    pub fn decode_limits(self, limits: &ProtocolLimits) -> &DecodeLimits {
+        match self {
+            Protocol::Echo => &limits.echo,
+            Protocol::Raw { .. } => &limits.raw,
+        }
+    }
+}

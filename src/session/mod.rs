@@ -1,1 +1,163 @@
-//! One upgraded connection.
+//! One upgraded connection: decode state, outbox, keepalive and how it closes.
+//!
+//! Values in, values out: bytes and the time come in, events, owed frames and deadlines go out.
+//! Nothing here knows a socket, a channel or a clock. The shard owns the order of things: it feeds
+//! [`Session::handle`], acts on the event, and sends what [`Outbox::take_send`] gives.
+//!
+//! ```text
+//! Open ──peer's Close──────────────► Closing (our Close queued) ──sent──► AwaitEnd ──► gone
+//!   ├──close(code): rest dropped ──► Closing
+//!   └──close_after_outbox(code) ───► Closing (our Close behind all that waits)
+//! ```
+
+mod keepalive;
+mod outbox;
+
+use std::time::Duration;
+
+pub use keepalive::{Keepalive, KeepaliveStep, KeepaliveTimes};
+pub use outbox::{Outbox, OutboxFull};
+
+use crate::limits;
+use crate::ws::{CloseCode, DecodeLimits, Decoded, Decoder, ProtocolError, Role, encode};
+
+/// Milliseconds on the shard's own clock; the shard reads it once a turn.
+pub type Millis = u64;
+
+/// How far a connection is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Messages flow.
+    Open,
+    /// Our Close is queued or in flight. What the peer sends is discarded.
+    Closing,
+    /// Our Close was sent and the write side shut: only the peer's end is missing.
+    AwaitEnd,
+}
+
+/// Decode state, outbox, keepalive and close state of one connection.
+#[derive(Debug)]
+pub struct Session {
+    decoder: Decoder,
+    /// What waits to be sent.
+    pub outbox: Outbox,
+    /// When a ping is due or a pong is late.
+    pub keepalive: Keepalive,
+    state: State,
+    /// The code this connection will be counted under: ours or the peer's, `None` until a Close
+    /// frame was sent or received.
+    close_code: Option<u16>,
+    /// Bytes discarded since our Close.
+    discarded_len: u32,
+    /// When a connection that closes is given up. Meaningful unless `Open`.
+    close_deadline: Millis,
+}
+
+impl Session {
+    /// A connection that has just been upgraded.
+    pub fn new(keepalive: Keepalive) -> Self {
+        Self {
+            decoder: Decoder::new(Role::Server),
+            outbox: Outbox::default(),
+            keepalive,
+            state: State::Open,
+            close_code: None,
+            discarded_len: 0,
+            close_deadline: 0,
+        }
+    }
+
+    /// Takes bytes until one event is complete or the input ends. Call while [`Session::is_open`].
+    ///
+    /// # Errors
+    /// The peer broke RFC 6455; the caller closes with the error's code.
+    pub fn handle<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        limits: &DecodeLimits,
+    ) -> Result<Decoded<'a>, ProtocolError> {
+        debug_assert!(self.is_open(), "bytes after the Close are discarded, not decoded");
+        self.decoder.handle(input, limits)
+    }
+
+    /// Queues our Close and drops whatever waits before it; the frame in flight is finished.
+    /// Returns the bytes dropped. Does nothing when a Close is queued already.
+    ///
+    /// Used for every fault, for slow consumers, and as the answer to the peer's Close
+    /// (RFC 6455 sections 5.5.1 and 7.1.5).
+    pub fn close(&mut self, code: Option<CloseCode>, reason: &str, now: Millis) -> usize {
+        if self.state != State::Open {
+            return 0;
+        }
+        let dropped = self.outbox.drop_waiting();
+        self.queue_close(code, reason, now, Duration::from_secs(limits::CLOSE_TIMEOUT_S));
+        dropped
+    }
+
+    /// Queues our Close behind everything that waits: nothing promised is lost.
+    pub fn close_after_outbox(&mut self, code: CloseCode, reason: &str, now: Millis) {
+        if self.state == State::Open {
+            let grace = Duration::from_secs(limits::DRAIN_FLUSH_S);
+            self.queue_close(Some(code), reason, now, grace);
+        }
+    }
+
+    /// Notes that everything queued was sent. True if that was our Close: the caller shuts the
+    /// write side.
+    pub fn on_outbox_sent(&mut self, now: Millis) -> bool {
+        if self.state != State::Closing {
+            return false;
+        }
+        self.state = State::AwaitEnd;
+        self.close_deadline = now + limits::CLOSE_TIMEOUT_S * 1000;
+        true
+    }
+
+    /// Counts bytes received after our Close. True when the peer has sent more than we discard
+    /// patiently: the connection is reset.
+    #[must_use]
+    pub fn discard(&mut self, len: usize) -> bool {
+        debug_assert!(!self.is_open());
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.discarded_len = self.discarded_len.saturating_add(len);
+        self.discarded_len as usize > limits::CLOSE_DISCARD_MAX
+    }
+
+    /// Whether messages still flow.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// When the next ping is due or a deadline runs out, on the shard's clock.
+    pub fn next_deadline(&self) -> Millis {
+        match self.state {
+            State::Open => self.keepalive.next_deadline(),
+            State::Closing | State::AwaitEnd => self.close_deadline,
+        }
+    }
+
+    /// Whether the close deadline is over: the connection is reset.
+    pub fn is_close_overdue(&self, now: Millis) -> bool {
+        self.state != State::Open && now >= self.close_deadline
+    }
+
+    /// The code for the statistics.
+    pub fn close_code(&self) -> Option<u16> {
+        self.close_code
+    }
+
+    fn queue_close(&mut self, code: Option<CloseCode>, reason: &str, now: Millis, wait: Duration) {
+        let frame = self.outbox.tail_mut(Vec::new);
+        let before = frame.len();
+        encode::append_close(frame, code, reason);
+        let added = frame.len() - before;
+        self.outbox.note_added(added);
+        self.state = State::Closing;
+        // 1005 stands for a Close without a code (RFC 6455 section 7.1.5).
+        self.close_code = Some(code.map_or(1005, CloseCode::get));
+        self.close_deadline = now + wait.as_millis() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! [`UringDriver`]: the seam over a real ring.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+
+use super::buffers::{self, BufferRing};
+use super::fault::{EnterVerdict, Fault, SetupError, enter_verdict, recv_outcome};
+use super::setup::{self, RingSizes};
+use super::token::{self, Op};
+use super::{CloseHow, Completion, Driver, DriverCounts, Lease, RingFds, Sock, fd};
+use crate::frame::FrameBytes;
+use crate::id::{ConnId, ShardId};
+
+/// A shard's ring: `SINGLE_ISSUER | DEFER_TASKRUN`, provided buffers, multishot receives.
+///
+/// Must be made, used and dropped on one thread. One `io_uring_enter` a turn submits everything
+/// queued and waits.
+pub struct UringDriver {
+    // Dropped first: the kernel must be done with everything below.
+    ring: IoUring,
+    buffers: BufferRing,
+    socks: Vec<Option<SockState>>,
+    /// Completions of the last wait, taken out of the shared queue so that it has room again.
+    taken: VecDeque<cqueue::Entry>,
+    bell: BellRead,
+    peers: RingFds,
+    counts: DriverCounts,
+}
+
+struct SockState {
+    socket: OwnedFd,
+    generation: u32,
+    /// True from `arm_recv` to the completion that says the receive ended.
+    recv_armed: bool,
+    /// What the kernel is sending now.
+    in_flight: Option<FrameBytes>,
+}
+
+/// The read that other threads end by ringing.
+struct BellRead {
+    eventfd: RawFd,
+    /// Where the kernel puts the eventfd's count. Boxed: the address must not move with the driver.
+    count: Box<u64>,
+    armed: bool,
+}
+
+impl UringDriver {
+    /// Builds the ring on the calling thread. `bell` is the shard's eventfd; it must stay open as
+    /// long as the driver lives (the shard holds it in its `mail::Post`).
+    ///
+    /// # Errors
+    /// The kernel refused; `doctor` explains why.
+    pub fn new(sizes: RingSizes, eventfd: RawFd) -> Result<Self, SetupError> {
+        let ring = setup::build(sizes)?;
+        let buffers =
+            BufferRing::register(&ring.submitter(), sizes.recv_buffers, sizes.recv_buffer_size)?;
+        Ok(Self {
+            ring,
+            buffers,
+            socks: Vec::new(),
+            taken: VecDeque::new(),
+            bell: BellRead { eventfd, count: Box::new(0), armed: false },
+            peers: RingFds::from([]),
+            counts: DriverCounts::default(),
+        })
+    }
+
+    /// The ring's descriptor: what other shards' messages aim at.
+    pub fn ring_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+
+    /// Names the rings of all shards, by shard, once all are built. They must outlive every
+    /// thread that may wake them.
+    pub fn set_peers(&mut self, peers: RingFds) {
+        self.peers = peers;
+    }
+
+    fn sock(&mut self, sock: Sock) -> &mut SockState {
+        self.socks[sock.index()].as_mut().expect("the shard names open sockets only")
+    }
+
+    fn conn(&self, sock: Sock) -> ConnId {
+        let state = self.socks[sock.index()].as_ref().expect("the shard names open sockets only");
+        ConnId { slot: sock.0, generation: state.generation }
+    }
+
+    /// Queues one entry; hands the queue over first when it is full.
+    fn push(&mut self, entry: squeue::Entry) {
+        while self.ring.submission().is_full() {
+            if let EnterVerdict::Broken(fault) = self.enter(0, Some(Duration::ZERO)) {
+                panic!("the ring refuses submissions: {fault}");
+            }
+        }
+        // SAFETY: what the entry points to outlives the operation: a send's bytes lie in
+        // `SockState::in_flight` until its completion, the bell's count is boxed in the driver,
+        // receives point to the registered buffers, descriptors are closed after the last
+        // completion (`close` asserts it), and the ring is dropped before all of these.
+        let pushed = unsafe { self.ring.submission().push(&entry) };
+        pushed.expect("the queue has room: it was just checked");
+        self.counts.submissions += 1;
+    }
+
+    /// One `io_uring_enter`, then moves completions out of the shared queue.
+    fn enter(&mut self, want: usize, timeout: Option<Duration>) -> EnterVerdict {
+        let timespec = timeout.map(|t| Timespec::new().sec(t.as_secs()).nsec(t.subsec_nanos()));
+        let mut args = SubmitArgs::new();
+        if let Some(timespec) = &timespec {
+            args = args.timespec(timespec);
+        }
+        self.counts.enters += 1;
+        let verdict = enter_verdict(self.ring.submitter().submit_with_args(want, &args));
+        if self.ring.submission().cq_overflow() {
+            self.counts.overflows += 1;
+        }
+        let before = self.taken.len();
+        self.taken.extend(self.ring.completion());
+        self.counts.completions += (self.taken.len() - before) as u64;
+        verdict
+    }
+
+    fn arm_bell(&mut self) {
+        let address: *mut u64 = &raw mut *self.bell.count;
+        let len = size_of::<u64>() as u32;
+        let read = opcode::Read::new(Fd(self.bell.eventfd), address.cast(), len);
+        self.push(read.build().user_data(token::pack_plain(Op::Bell, 0)));
+        self.bell.armed = true;
+    }
+
+    fn translate(&mut self, entry: &cqueue::Entry) -> Option<Completion> {
+        let (op, conn) = token::unpack(entry.user_data()).expect("every entry carries a token");
+        match op {
+            Op::Recv => Some(self.reap_recv(conn, entry)),
+            Op::Send => self.reap_send(conn, entry.result()),
+            Op::Cancel => None,
+            Op::Bell => {
+                self.bell.armed = false;
+                Some(Completion::Woken)
+            }
+            Op::Woken => Some(Completion::Woken),
+            Op::Wake => {
+                self.reap_wake(ShardId(conn.slot as u16), entry.result());
+                None
+            }
+        }
+    }
+
+    fn reap_recv(&mut self, conn: ConnId, entry: &cqueue::Entry) -> Completion {
+        let armed = cqueue::more(entry.flags());
+        let result = entry.result();
+        // A buffer may come with any outcome, a cancelled receive included.
+        let lease = cqueue::buffer_select(entry.flags())
+            .map(|index| self.buffers.lend(index, u32::try_from(result).unwrap_or(0)));
+        let outcome = recv_outcome(result, lease.is_some(), armed);
+        if let Some(Some(state)) = self.socks.get_mut(conn.slot as usize)
+            && state.generation == conn.generation
+        {
+            state.recv_armed = armed;
+        }
+        Completion::Recv { conn, outcome, lease, armed }
+    }
+
+    fn reap_send(&mut self, conn: ConnId, result: i32) -> Option<Completion> {
+        let state = self.socks.get_mut(conn.slot as usize)?.as_mut()?;
+        assert_eq!(state.generation, conn.generation, "a socket was closed with a send in flight");
+        let bytes = state.in_flight.take().expect("a send's bytes wait for its completion");
+        let result = usize::try_from(result).map_err(|_| Fault::from_result(result));
+        Some(Completion::Send { conn, bytes, result })
+    }
+
+    /// A message to another ring failed: that ring's queue is full, so that shard is awake and
+    /// will look at its mail at its next turn; anything else is a broken invariant.
+    fn reap_wake(&mut self, shard: ShardId, result: i32) {
+        if result < 0 {
+            tracing::debug!(%shard, fault = %Fault::from_result(result), "a wake-up was refused; trying again");
+            self.wake(shard);
+        }
+    }
+}
+
+impl Driver for UringDriver {
+    fn insert(&mut self, conn: ConnId, socket: OwnedFd) -> Sock {
+        let index = conn.slot as usize;
+        if self.socks.len() <= index {
+            self.socks.resize_with(index + 1, || None);
+        }
+        assert!(self.socks[index].is_none(), "a slot holds one socket");
+        self.socks[index] = Some(SockState {
+            socket,
+            generation: conn.generation,
+            recv_armed: false,
+            in_flight: None,
+        });
+        Sock(conn.slot)
+    }
+
+    fn arm_recv(&mut self, sock: Sock) {
+        let conn = self.conn(sock);
+        let state = self.sock(sock);
+        assert!(!state.recv_armed, "a second receive on one socket");
+        state.recv_armed = true;
+        let fd = Fd(state.socket.as_raw_fd());
+        let recv = opcode::RecvMulti::new(fd, buffers::GROUP).build();
+        self.push(recv.user_data(token::pack(Op::Recv, conn)));
+    }
+
+    fn disarm_recv(&mut self, sock: Sock) {
+        let conn = self.conn(sock);
+        if self.sock(sock).recv_armed {
+            let cancel = opcode::AsyncCancel::new(token::pack(Op::Recv, conn)).build();
+            self.push(cancel.user_data(token::pack(Op::Cancel, conn)));
+        }
+    }
+
+    fn submit_send(&mut self, sock: Sock, bytes: FrameBytes, from: usize) {
+        let conn = self.conn(sock);
+        let state = self.sock(sock);
+        assert!(state.in_flight.is_none(), "a second send on one socket");
+        let rest = &bytes.as_slice()[from..];
+        assert!(!rest.is_empty(), "a send of nothing");
+        let rest_len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let send = opcode::Send::new(Fd(state.socket.as_raw_fd()), rest.as_ptr(), rest_len)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build();
+        state.in_flight = Some(bytes);
+        self.push(send.user_data(token::pack(Op::Send, conn)));
+    }
+
+    fn cancel_send(&mut self, sock: Sock) {
+        let conn = self.conn(sock);
+        if self.sock(sock).in_flight.is_some() {
+            let cancel = opcode::AsyncCancel::new(token::pack(Op::Send, conn)).build();
+            self.push(cancel.user_data(token::pack(Op::Cancel, conn)));
+        }
+    }
+
+    fn shutdown_write(&mut self, sock: Sock) {
+        // IORING_OP_SHUTDOWN would go to a worker thread; the call itself does not block.
+        fd::shutdown_write(&self.sock(sock).socket);
+    }
+
+    fn close(&mut self, sock: Sock, how: CloseHow) {
+        let state = self.socks[sock.index()].take().expect("the shard closes a socket once");
+        assert!(!state.recv_armed && state.in_flight.is_none(), "closed with an operation alive");
+        if how == CloseHow::Reset {
+            fd::reset_on_close(&state.socket);
+        }
+    }
+
+    fn wake(&mut self, shard: ShardId) {
+        let fd = Fd(self.peers[shard.index()]);
+        let woken = token::pack_plain(Op::Woken, 0);
+        let message = opcode::MsgRingData::new(fd, 0, woken, None).build();
+        // Our own completion says nothing when it succeeds.
+        let message = message.flags(squeue::Flags::SKIP_SUCCESS);
+        self.push(message.user_data(token::pack_plain(Op::Wake, u32::from(shard.0))));
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Fault> {
+        if !self.bell.armed {
+            self.arm_bell();
+        }
+        // Completions taken while the submission queue was full are waiting already.
+        let timeout = if self.taken.is_empty() { timeout } else { Some(Duration::ZERO) };
+        loop {
+            match self.enter(1, timeout) {
+                EnterVerdict::Fine => return Ok(()),
+                EnterVerdict::TakeCompletions if self.taken.is_empty() => {}
+                EnterVerdict::TakeCompletions => return Ok(()),
+                EnterVerdict::Broken(fault) => return Err(fault),
+            }
+        }
+    }
+
+    fn next_completion(&mut self) -> Option<Completion> {
+        while let Some(entry) = self.taken.pop_front() {
+            if let Some(completion) = self.translate(&entry) {
+                return Some(completion);
+            }
+        }
+        None
+    }
+
+    fn buffer(&mut self, lease: &Lease) -> &mut [u8] {
+        self.buffers.filled(lease)
+    }
+
+    fn release(&mut self, lease: Lease) {
+        self.buffers.release(lease);
+    }
+
+    fn buffer_count(&self) -> usize {
+        usize::from(self.buffers.count())
+    }
+
+    fn counts(&self) -> DriverCounts {
+        self.counts
+    }
+}

@@ -1,0 +1,224 @@
+//! What waits to be sent to one connection.
+
+use std::collections::VecDeque;
+
+use crate::frame::FrameBytes;
+use crate::limits;
+
+/// Frames in order, with the bytes they hold.
+///
+/// One waiting item lies inline, so a connection that keeps up never allocates here; the queue
+/// behind it is freed when it empties. Frames of one connection alone (echoes, pongs, Close) are
+/// appended to one growing item, so many small ones leave in one send.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    first: Option<FrameBytes>,
+    more: VecDeque<FrameBytes>,
+    /// Bytes waiting here, the send in flight not counted.
+    waiting_len: usize,
+    /// Bytes of the send in flight, 0 when there is none.
+    in_flight_len: usize,
+}
+
+/// The outbox cannot take the frame: it is not empty and would pass its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxFull;
+
+impl Outbox {
+    /// Adds a shared frame.
+    ///
+    /// # Errors
+    /// The limit would be passed. One frame always fits into an empty outbox.
+    pub fn push(&mut self, frame: FrameBytes, limit: usize) -> Result<(), OutboxFull> {
+        let len = frame.len();
+        if !self.has_room(len, limit) {
+            return Err(OutboxFull);
+        }
+        self.waiting_len += len;
+        if self.first.is_none() {
+            debug_assert!(self.more.is_empty());
+            self.first = Some(frame);
+        } else {
+            self.more.push_back(frame);
+        }
+        Ok(())
+    }
+
+    /// Whether `len` more bytes fit under `limit`, or the outbox is empty.
+    pub fn has_room(&self, len: usize, limit: usize) -> bool {
+        self.is_idle() || self.len().saturating_add(len) <= limit
+    }
+
+    /// The owned bytes at the end of the queue, for frames of this connection alone. Report what
+    /// was appended with [`Outbox::note_added`]. Control frames are exempt from the limit: they
+    /// are few (one per frame received, and reading stops while the outbox is full). `spare`
+    /// provides an empty vector when a new item is begun.
+    pub fn tail_mut(&mut self, spare: impl FnOnce() -> Vec<u8>) -> &mut Vec<u8> {
+        let appendable = |item: &FrameBytes| {
+            matches!(item, FrameBytes::Owned(bytes) if bytes.len() < limits::SEND_GATHER_MAX)
+        };
+        let last_fits = match (self.more.back(), &self.first) {
+            (Some(last), _) => appendable(last),
+            (None, Some(first)) => appendable(first),
+            (None, None) => false,
+        };
+        if !last_fits {
+            let empty = FrameBytes::Owned(spare());
+            if self.first.is_none() {
+                self.first = Some(empty);
+            } else {
+                self.more.push_back(empty);
+            }
+        }
+        match self.more.back_mut().or(self.first.as_mut()) {
+            Some(FrameBytes::Owned(bytes)) => bytes,
+            _ => unreachable!("an owned item was just made sure of"),
+        }
+    }
+
+    /// Counts bytes appended through [`Outbox::tail_mut`].
+    pub fn note_added(&mut self, len: usize) {
+        self.waiting_len += len;
+    }
+
+    /// Takes what the next send carries: the first item, or as many small ones as fit into one
+    /// gathered buffer of `limits::SEND_GATHER_MAX` bytes. `None` while a send is in flight or
+    /// nothing waits. `spare` provides an empty vector to gather into.
+    pub fn take_send(&mut self, spare: impl FnOnce() -> Vec<u8>) -> Option<FrameBytes> {
+        if self.in_flight_len > 0 {
+            return None;
+        }
+        let first = self.pop()?;
+        let next_len = self.first.as_ref().map(FrameBytes::len);
+        let gathers = next_len.is_some_and(|next| first.len() + next <= limits::SEND_GATHER_MAX);
+        let send = if gathers { self.gather(first, spare()) } else { first };
+        self.in_flight_len = send.len();
+        debug_assert!(self.in_flight_len > 0, "an empty item in the outbox");
+        Some(send)
+    }
+
+    /// Notes that the send in flight was taken by the kernel to its last byte.
+    pub fn note_sent(&mut self) {
+        self.in_flight_len = 0;
+        if self.more.is_empty() && self.more.capacity() > 0 {
+            self.more = VecDeque::new();
+        }
+    }
+
+    /// Drops everything that waits, the send in flight apart. Returns the bytes dropped.
+    pub fn drop_waiting(&mut self) -> usize {
+        self.first = None;
+        self.more = VecDeque::new();
+        std::mem::take(&mut self.waiting_len)
+    }
+
+    /// Bytes waiting and in flight.
+    pub fn len(&self) -> usize {
+        self.waiting_len + self.in_flight_len
+    }
+
+    /// Whether nothing waits; a send may be in flight.
+    pub fn is_empty(&self) -> bool {
+        self.waiting_len == 0
+    }
+
+    /// Whether nothing waits and no send is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether a send is in flight.
+    pub fn is_sending(&self) -> bool {
+        self.in_flight_len > 0
+    }
+
+    fn pop(&mut self) -> Option<FrameBytes> {
+        let item = self.first.take()?;
+        self.first = self.more.pop_front();
+        self.waiting_len -= item.len();
+        Some(item)
+    }
+
+    fn gather(&mut self, first: FrameBytes, spare: Vec<u8>) -> FrameBytes {
+        let mut bytes = match first {
+            FrameBytes::Owned(bytes) => bytes,
+            FrameBytes::Shared(frame) => {
+                let mut bytes = spare;
+                debug_assert!(bytes.is_empty());
+                bytes.extend_from_slice(&frame);
+                bytes
+            }
+        };
+        while let Some(next) = &self.first
+            && bytes.len() + next.len() <= limits::SEND_GATHER_MAX
+        {
+            bytes.extend_from_slice(next.as_slice());
+            self.pop();
+        }
+        FrameBytes::Owned(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn shared(len: usize, fill: u8) -> FrameBytes {
+        FrameBytes::Shared(Rc::new(Arc::from(vec![fill; len])))
+    }
+
+    #[test]
+    fn one_frame_always_fits_an_empty_outbox() {
+        let mut outbox = Outbox::default();
+        assert_eq!(outbox.push(shared(100, 1), 10), Ok(()));
+        assert_eq!(outbox.push(shared(1, 2), 10), Err(OutboxFull));
+        let send = outbox.take_send(Vec::new).expect("one waits");
+        assert_eq!(send.len(), 100);
+        // Still in flight: counts against the limit.
+        assert_eq!(outbox.push(shared(1, 2), 10), Err(OutboxFull));
+        outbox.note_sent();
+        assert_eq!(outbox.push(shared(1, 2), 10), Ok(()));
+    }
+
+    #[test]
+    fn what_waits_together_leaves_together_in_order() {
+        let mut outbox = Outbox::default();
+        outbox.push(shared(3, 1), 1000).expect("room");
+        outbox.push(shared(2, 2), 1000).expect("room");
+        outbox.tail_mut(Vec::new).extend_from_slice(&[3, 3]);
+        outbox.note_added(2);
+        outbox.push(shared(1, 4), 1000).expect("room");
+        assert_eq!(outbox.len(), 8);
+        let send = outbox.take_send(Vec::new).expect("four wait");
+        assert_eq!(send.as_slice(), [1, 1, 1, 2, 2, 3, 3, 4]);
+        assert!(outbox.take_send(Vec::new).is_none(), "one send in flight");
+        outbox.note_sent();
+        assert!(outbox.is_idle());
+    }
+
+    #[test]
+    fn large_frames_are_not_copied() {
+        let mut outbox = Outbox::default();
+        let limit = 10 * limits::SEND_GATHER_MAX;
+        outbox.push(shared(limits::SEND_GATHER_MAX, 1), limit).expect("room");
+        outbox.push(shared(1, 2), limit).expect("room");
+        let send = outbox.take_send(Vec::new).expect("two wait");
+        assert!(matches!(send, FrameBytes::Shared(_)));
+        outbox.note_sent();
+        assert_eq!(outbox.take_send(Vec::new).expect("one waits").len(), 1);
+    }
+
+    #[test]
+    fn dropping_keeps_the_send_in_flight() {
+        let mut outbox = Outbox::default();
+        outbox.push(shared(5, 1), 100).expect("room");
+        outbox.take_send(Vec::new).expect("one waits");
+        outbox.push(shared(6, 1), 100).expect("room");
+        assert_eq!(outbox.drop_waiting(), 6);
+        assert_eq!(outbox.len(), 5);
+        assert!(outbox.is_sending() && outbox.is_empty());
+    }
+}
