@@ -55,6 +55,10 @@ pub const SEND_GATHER_MAX: usize = 64 * 1024;
 /// 4.26 MB without it and 0.18 MB with it.
 pub const NOTSENT_LOWAT: u32 = 64 * 1024;
 
+/// Bytes of empty vectors a shard keeps to build frames of single connections in, so that an echo
+/// allocates nothing in steady state.
+pub const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Mail one lane between two threads holds, default.
 pub const MAILBOX_LEN_DEFAULT: usize = 1_024;
 

@@ -46,6 +46,8 @@ pub enum Place {
     Member(u32),
     /// The owner has not answered yet.
     Waiting,
+    /// The owner refused; the hub knows nothing of it.
+    Refused,
 }
 
 /// What the owner of a channel must be told.
@@ -137,6 +139,7 @@ impl Hub {
                 channel.waiting.retain(|waiting| *waiting != member);
                 [None, None]
             }
+            Place::Refused => panic!("a refused subscription has nothing to end"),
         };
         self.look_at(subscription.channel);
         moves
@@ -256,6 +259,12 @@ impl Hub {
         // The channel may have been forgotten, even its index reused, since the last piece: then
         // nobody is owed anything.
         self.channels.get_mut(id.0 as usize)?.as_mut()?.members.next_owed()
+    }
+
+    /// A channel's name.
+    pub fn name(&self, id: ChannelId) -> &ChannelName {
+        let channel = self.channels[id.0 as usize].as_ref();
+        &channel.expect("ids name channels that exist").name
     }
 
     /// Channels in the table.

@@ -9,8 +9,9 @@ use rustix::event::{EventfdFlags, eventfd};
 
 /// Wakes one shard; cheap when it is awake already.
 ///
-/// The shard clears the flag *before* it drains its lanes: mail pushed after the drain finds the
-/// flag clear and wakes it; mail pushed before is drained. Shards wake each other with `MSG_RING`
+/// A set flag means that the shard is awake or that somebody is waking it. Before it waits, the
+/// shard clears the flag and *then* looks at its lanes once more: mail pushed earlier is seen, mail
+/// pushed later finds the flag clear and wakes it. Shards wake each other with `MSG_RING`
 /// ([`Bell::claim`]); other threads write to the eventfd on which the shard's ring keeps a read
 /// armed ([`Bell::ring`]).
 #[derive(Clone, Debug)]
@@ -53,9 +54,14 @@ impl Bell {
         !self.rung.swap(true, Ordering::SeqCst)
     }
 
-    /// Called by the shard before it drains its lanes.
+    /// Called by the shard before it looks at its lanes for the last time and waits.
     pub fn clear(&self) {
         self.rung.store(false, Ordering::SeqCst);
+    }
+
+    /// Called by the shard when it is awake: nobody need wake it until the next clear.
+    pub fn mute(&self) {
+        self.rung.store(true, Ordering::Relaxed);
     }
 
     /// The eventfd on which the shard keeps a read armed.

@@ -1,6 +1,8 @@
 //! Lanes between threads and how they are wired at start.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -12,6 +14,7 @@ use crate::id::ShardId;
 pub struct Sender<T> {
     lane: Producer<T>,
     bell: Bell,
+    starved: Arc<AtomicBool>,
 }
 
 impl<T> Sender<T> {
@@ -28,6 +31,17 @@ impl<T> Sender<T> {
         self.lane.push(mail).map_err(|rtrb::PushError::Full(mail)| mail)
     }
 
+    /// Whether there is room; if not, the receiver will ring the producer once it has made some
+    /// (see [`Receiver::take_starved`]). For shards, which wait in their ring and do not poll.
+    pub fn has_room_or_ask(&self) -> bool {
+        if self.room() > 0 {
+            return true;
+        }
+        self.starved.store(true, Ordering::SeqCst);
+        // Room made before the store was seen by nobody; look again.
+        self.room() > 0
+    }
+
     /// The receiver's bell.
     pub fn bell(&self) -> &Bell {
         &self.bell
@@ -38,6 +52,8 @@ impl<T> Sender<T> {
 #[derive(Debug)]
 pub struct Receiver<T> {
     lane: Consumer<T>,
+    starved: Arc<AtomicBool>,
+    from: Option<ShardId>,
 }
 
 impl<T> Receiver<T> {
@@ -49,6 +65,15 @@ impl<T> Receiver<T> {
     /// Takes the oldest message.
     pub fn pop(&mut self) -> Option<T> {
         self.lane.pop().ok()
+    }
+
+    /// The producer, if it is a shard and asked for room since the last call: it must be woken
+    /// after something was taken.
+    pub fn take_starved(&self) -> Option<ShardId> {
+        let from = self.from?;
+        let starved =
+            self.starved.load(Ordering::SeqCst) && self.starved.swap(false, Ordering::SeqCst);
+        starved.then_some(from)
     }
 
     /// Whether nothing waits.
@@ -109,11 +134,11 @@ pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Res
             let (request, delivery) = if from == to {
                 (None, None)
             } else {
-                let request = connect(&mut posts[to], lane_len);
-                let bell = posts[to].bell.clone();
-                let (producer, consumer) = RingBuffer::new(lane_len);
-                posts[to].deliveries_in.push(Some(Receiver { lane: consumer }));
-                (Some(request), Some(Sender { lane: producer, bell }))
+                let from = Some(ShardId(u16::try_from(from).expect("shards are u16")));
+                let request = connect(&mut posts[to], lane_len, from);
+                let (delivery, receiver) = lane(lane_len, &posts[to].bell, from);
+                posts[to].deliveries_in.push(Some(receiver));
+                (Some(request), Some(delivery))
             };
             if from == to {
                 posts[to].deliveries_in.push(None);
@@ -122,7 +147,7 @@ pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Res
             posts[from].deliveries_out.push(delivery);
         }
     }
-    let mut all = |len| posts.iter_mut().map(|post| connect(post, len)).collect::<Vec<_>>();
+    let mut all = |len| posts.iter_mut().map(|post| connect(post, len, None)).collect::<Vec<_>>();
     let acceptors = (0..acceptor_count).map(|_| all(lane_len)).collect();
     let control = all(lane_len);
     let gateway = all(lane_len.max(2));
@@ -130,10 +155,17 @@ pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Res
 }
 
 /// A new request lane into `post`.
-fn connect(post: &mut Post, lane_len: usize) -> Sender<Request> {
+fn connect(post: &mut Post, lane_len: usize, from: Option<ShardId>) -> Sender<Request> {
+    let (sender, receiver) = lane(lane_len, &post.bell, from);
+    post.requests_in.push(receiver);
+    sender
+}
+
+fn lane<T>(lane_len: usize, bell: &Bell, from: Option<ShardId>) -> (Sender<T>, Receiver<T>) {
     let (producer, consumer) = RingBuffer::new(lane_len);
-    post.requests_in.push(Receiver { lane: consumer });
-    Sender { lane: producer, bell: post.bell.clone() }
+    let starved = Arc::new(AtomicBool::new(false));
+    let sender = Sender { lane: producer, bell: bell.clone(), starved: starved.clone() };
+    (sender, Receiver { lane: consumer, starved, from })
 }
 
 #[cfg(test)]
@@ -156,5 +188,21 @@ mod tests {
         let taken = wiring.posts[1].requests_in.iter_mut().filter_map(Receiver::pop).count();
         assert_eq!(taken, 1);
         assert_eq!(sender.room(), 1);
+    }
+
+    #[test]
+    fn a_starved_shard_is_named_once() {
+        let mut wiring = wire(2, 0, 1).expect("descriptors");
+        let mut posts = wiring.posts.drain(..);
+        let (mut first, mut second) = (posts.next().expect("two"), posts.next().expect("two"));
+        let sender = first.deliveries_out[1].as_mut().expect("another shard");
+        assert!(sender.has_room_or_ask());
+        let full = Delivery::Registered { channel: "c".into(), position: None };
+        sender.push(full).expect("room for one");
+        assert!(!sender.has_room_or_ask());
+        let receiver = second.deliveries_in[0].as_mut().expect("another shard");
+        receiver.pop().expect("one waits");
+        assert_eq!(receiver.take_starved(), Some(ShardId(0)));
+        assert_eq!(receiver.take_starved(), None);
     }
 }

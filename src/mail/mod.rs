@@ -9,8 +9,8 @@
 //!   anywhere. So room always appears again, and two shards that publish to each other's channels
 //!   cannot wait for each other.
 //!
-//! Waking: a shard that is about to wait clears its bell before it looks at the lanes; whoever
-//! pushes rings, and only the first ring after a clear costs a system call.
+//! Waking: a shard that is about to wait clears its bell before it looks at the lanes once more;
+//! whoever pushes rings, and only the first ring after a clear costs a system call.
 
 mod bell;
 mod lane;
@@ -73,12 +73,12 @@ pub enum Delivery {
         /// The channel's newest position, offset 0 when nothing was published.
         position: Option<Position>,
     },
-    /// A publish that a client of this shard asked for is done (or refused by the owner).
-    Published {
+    /// A publish that a client of this shard asked for was refused by the owner.
+    PublishFailed {
         /// Whose it was; may be stale.
         conn: ConnId,
-        /// The outcome.
-        result: PublishResult,
+        /// Why.
+        error: PublishError,
     },
 }
 
@@ -118,8 +118,8 @@ pub struct Publish {
 pub enum Reply {
     /// An HTTP request waits in control. A dropped receiver is ignored.
     Control(oneshot::Sender<PublishResult>),
-    /// A client of shard `shard`.
-    Client {
+    /// A client of shard `shard`, told only of a failure: the raw protocol acknowledges nothing.
+    ClientOnFailure {
         /// The client's shard.
         shard: ShardId,
         /// The client.

@@ -113,6 +113,15 @@ impl Session {
         true
     }
 
+    /// The peer finished sending. If no Close was exchanged, the connection ends once its outbox is
+    /// sent or the close deadline is over.
+    pub fn on_peer_end(&mut self, now: Millis) {
+        if self.state == State::Open {
+            self.state = State::Closing;
+            self.close_deadline = now + limits::CLOSE_TIMEOUT_S * 1000;
+        }
+    }
+
     /// Counts bytes received after our Close. True when the peer has sent more than we discard
     /// patiently: the connection is reset.
     #[must_use]

@@ -21,6 +21,8 @@ impl CloseCode {
     pub const TOO_BIG: Self = Self(1009);
     /// 1011: this endpoint failed.
     pub const INTERNAL: Self = Self(1011);
+    /// 1013: try again later.
+    pub const TRY_AGAIN: Self = Self(1013);
     /// 3008: the peer does not read fast enough (Centrifugo's code).
     pub const SLOW: Self = Self(3008);
     /// 3012: no pong came in time (Centrifugo's code).

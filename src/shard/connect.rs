@@ -1,0 +1,170 @@
+//! From hand-off to the 101: a connection takes its slot and its subscriptions.
+
+use super::slots::{Connection, Flags, Held};
+use super::{Core, lend_spare};
+use crate::hub::{Member, Place, Subscription};
+use crate::id::{ChannelName, ConnId};
+use crate::mail::Handoff;
+use crate::protocol::Protocol;
+use crate::protocol::admission::Entry;
+use crate::ring::{CloseHow, Driver};
+use crate::session::{Keepalive, Session};
+use crate::ws::CloseCode;
+
+impl Core {
+    /// Takes an upgraded connection from an acceptor. Its 101 lies at the head of its outbox and
+    /// leaves once every subscription is registered with its owner.
+    pub(super) fn connect(&mut self, driver: &mut impl Driver, handoff: Handoff) {
+        let Handoff { socket, response, leftover, peer, entry, permit } = handoff;
+        debug_assert_eq!(permit.shard(), self.id);
+        permit.keep();
+        let conn = self.slots.reserve();
+        let (protocol, channels) = match entry {
+            Entry::Echo => (Protocol::Echo, Box::default()),
+            Entry::Raw(raw) => (Protocol::Raw { publish: raw.publish }, raw.channels),
+        };
+        let times = &self.settings.keepalive;
+        let keepalive = Keepalive::new(self.time.ms, times, self.random.u64(..));
+        let held = Held { backlog: leftover, publish: None };
+        let connection = Connection {
+            session: Session::new(keepalive),
+            protocol,
+            sock: driver.insert(conn, socket),
+            subscriptions: Box::default(),
+            held: (!held.backlog.is_empty()).then(|| Box::new(held)),
+            timer: u64::MAX,
+            sent_len: 0,
+            peer,
+            unregistered_count: 0,
+            // Not decoded before it is open.
+            flags: Flags { paused: true, ..Flags::default() },
+            terminating: None,
+        };
+        self.slots.fill(conn, connection);
+        self.stats.counters.connections_opened.add(1);
+        self.append(conn, |out| out.extend_from_slice(&response));
+        self.set_timer(conn);
+        self.subscribe(conn, &channels);
+    }
+
+    /// Subscribes to all channels, then opens the connection or leaves that to the owners' answers.
+    fn subscribe(&mut self, conn: ConnId, channels: &[ChannelName]) {
+        let mut subscriptions = Vec::with_capacity(channels.len());
+        let mut waiting_count = 0;
+        for (index, name) in (0u8..).zip(channels) {
+            match self.hub.subscribe(name, Member { conn, subscription_index: index }) {
+                Ok(subscription) => {
+                    waiting_count += u8::from(subscription.place == Place::Waiting);
+                    subscriptions.push(subscription);
+                }
+                // The places found so far end with the connection.
+                Err(_) => break,
+            }
+        }
+        self.stats.counters.subscriptions.add(subscriptions.len() as u64);
+        let connection = self.slots.get_mut(conn).expect("just filled");
+        connection.subscriptions = subscriptions.into();
+        connection.unregistered_count = waiting_count;
+        if connection.subscriptions.len() < channels.len() {
+            self.refuse(conn);
+        } else if waiting_count == 0 {
+            self.open(conn);
+        }
+    }
+
+    /// Every subscription is registered: the 101 leaves, messages flow.
+    fn open(&mut self, conn: ConnId) {
+        self.mark_dirty(conn);
+        self.queue_resume(conn);
+        if self.drain.is_some() {
+            self.close_after_outbox(conn, CloseCode::GOING_AWAY, "the gateway is stopping");
+        }
+    }
+
+    /// A table of channels is full: the client is upgraded and told to try again later.
+    fn refuse(&mut self, conn: ConnId) {
+        let Some(connection) = self.slots.get_mut(conn) else { return };
+        tracing::warn!(%conn, peer = %connection.peer, "a subscription was refused: the table of channels is full");
+        connection.unregistered_count = 0;
+        self.close_after_outbox(conn, CloseCode::TRY_AGAIN, "the table of channels is full");
+        self.mark_dirty(conn);
+        self.queue_resume(conn);
+    }
+
+    /// The owner of `channel` answered this shard's question.
+    pub(super) fn on_registered(&mut self, channel: &str, accepted: bool) {
+        let mut joined = Vec::new();
+        let mut refused = Vec::new();
+        self.hub.on_registered(
+            channel,
+            accepted,
+            |member, index| joined.push((member, index)),
+            |member| refused.push(member),
+        );
+        for (member, index) in joined {
+            self.on_joined(member, index);
+        }
+        for member in refused {
+            self.on_refused(member);
+        }
+    }
+
+    fn on_joined(&mut self, member: Member, index: u32) {
+        let connection = self.slots.get_mut(member.conn).expect("members are open connections");
+        connection.subscription_mut(member).place = Place::Member(index);
+        connection.unregistered_count -= 1;
+        if connection.unregistered_count == 0 {
+            self.open(member.conn);
+        }
+    }
+
+    /// The hub has forgotten this one subscription already; the others end with the connection.
+    fn on_refused(&mut self, member: Member) {
+        let connection = self.slots.get_mut(member.conn).expect("members are open connections");
+        // A second refusal finds the connection closing and its subscriptions gone.
+        if let Some(subscription) =
+            connection.subscriptions.get_mut(usize::from(member.subscription_index))
+        {
+            subscription.place = Place::Refused;
+            self.refuse(member.conn);
+        }
+    }
+
+    /// A removal moved a member: its connection must know its new place.
+    pub(super) fn on_moved(&mut self, member: Member, index: u32) {
+        let connection = self.slots.get_mut(member.conn).expect("members are open connections");
+        connection.subscription_mut(member).place = Place::Member(index);
+    }
+
+    /// Appends bytes of this connection alone to its outbox. Does not flush.
+    pub(super) fn append(&mut self, conn: ConnId, fill: impl FnOnce(&mut Vec<u8>)) {
+        let Some(connection) = self.slots.get_mut(conn) else { return };
+        let spare = &mut self.spare;
+        let spare_len = &mut self.spare_len;
+        let outbox = &mut connection.session.outbox;
+        let tail = outbox.tail_mut(|| lend_spare(spare, spare_len));
+        let before = tail.len();
+        fill(tail);
+        let added = tail.len() - before;
+        debug_assert!(added > 0, "an append of nothing");
+        outbox.note_added(added);
+        self.outbox_len += added;
+    }
+
+    /// Ends a connection that has not been upgraded yet.
+    pub(super) fn doom_unregistered(&mut self, conn: ConnId) {
+        self.doom(conn, CloseHow::Orderly);
+    }
+}
+
+impl Connection {
+    /// The subscription a member stands for.
+    pub(super) fn subscription_mut(&mut self, member: Member) -> &mut Subscription {
+        &mut self.subscriptions[usize::from(member.subscription_index)]
+    }
+
+    /// Whether bytes of the peer are of use: to be decoded, or to be discarded after our Close.
+    pub(super) fn wants_recv(&self) -> bool {
+        self.terminating.is_none() && !self.flags.peer_ended && !self.flags.paused
+    }
+}

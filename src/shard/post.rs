@@ -1,0 +1,259 @@
+//! Mail in and out: requests, deliveries, interest, publishes on their way to their owner.
+
+use std::sync::Arc;
+
+use super::{Core, bit};
+use crate::hub::InterestMail;
+use crate::id::ShardId;
+use crate::limits;
+use crate::mail::{Delivery, Publish, PublishError, Reply, Request};
+use crate::publication::Publication;
+use crate::ring::Driver;
+use crate::ws::CloseCode;
+
+impl Core {
+    /// Takes requests, lane by lane, at most `limits::WORK_PER_TURN`. The head of a lane that needs
+    /// room where there is none stays; what is behind it waits.
+    pub(super) fn take_requests(&mut self, driver: &mut impl Driver) {
+        let mut budget = limits::WORK_PER_TURN;
+        self.requests_left = false;
+        for lane in 0..self.post.requests_in.len() {
+            self.blocked_lanes[lane] = false;
+            let mut taken = false;
+            while let Some(head) = self.post.requests_in[lane].peek() {
+                if budget == 0 {
+                    self.requests_left = true;
+                    break;
+                }
+                if !self.can_do(head) {
+                    self.blocked_lanes[lane] = true;
+                    break;
+                }
+                let request = self.post.requests_in[lane].pop().expect("just looked at");
+                budget -= 1;
+                taken = true;
+                self.stats.counters.mail_received.add(1);
+                self.handle_request(driver, request);
+            }
+            if taken && let Some(from) = self.post.requests_in[lane].take_starved() {
+                self.rung |= bit(from);
+            }
+        }
+    }
+
+    /// Whether a request can be done now. Control gets its refusal at once instead of waiting.
+    fn can_do(&self, request: &Request) -> bool {
+        match request {
+            Request::Publish(publish) => match publish.reply {
+                Reply::Control(_) => true,
+                Reply::ClientOnFailure { shard, .. } => {
+                    self.has_room_for(&publish.channel) && self.can_deliver_to(shard)
+                }
+            },
+            Request::Interest { from, .. } => self.can_deliver_to(*from),
+            _ => true,
+        }
+    }
+
+    fn handle_request(&mut self, driver: &mut impl Driver, request: Request) {
+        match request {
+            Request::Connect(handoff) => self.connect(driver, *handoff),
+            Request::Publish(publish) => {
+                if let Err(publish) = self.number(publish) {
+                    self.answer_full(*publish);
+                }
+            }
+            Request::Interest { from, channel } => self.answer_interest(from, channel),
+            Request::Disinterest { from, channel } => self.hub.on_disinterest(&channel, from),
+            Request::Drain { window } => self.begin_drain(window),
+            Request::Stop => self.stopping = true,
+        }
+    }
+
+    fn answer_full(&mut self, publish: Publish) {
+        self.stats.counters.mail_full.add(1);
+        match publish.reply {
+            Reply::Control(reply) => {
+                // Nobody waits any more when the HTTP client is gone.
+                let _ = reply.send(Err(PublishError::MailboxFull));
+            }
+            Reply::ClientOnFailure { .. } => unreachable!("its room was looked at before"),
+        }
+    }
+
+    /// Registers a shard's interest and answers; everything numbered from here on follows the
+    /// answer in the same lane.
+    fn answer_interest(&mut self, from: ShardId, channel: Arc<str>) {
+        let position = self.hub.on_interest(&channel, from).ok();
+        self.deliver_to(from, Delivery::Registered { channel, position });
+    }
+
+    /// Sends a publish to the channel's owner, or numbers it here. Without room it comes back and
+    /// this shard will be woken when there is some.
+    pub(super) fn send_publish(&mut self, publish: Box<Publish>) -> Result<(), Box<Publish>> {
+        let owner = self.owners.owner(&publish.channel);
+        if owner == self.id {
+            return self.number(publish);
+        }
+        let sender = self.post.requests_out[owner.index()].as_mut().expect("another shard");
+        if !sender.has_room_or_ask() {
+            return Err(publish);
+        }
+        let pushed = sender.push(Request::Publish(publish));
+        assert!(pushed.is_ok(), "room was just looked at");
+        self.rung |= bit(owner);
+        Ok(())
+    }
+
+    /// As the owner: gives the publication its offset and sends it to every shard that listens.
+    /// Comes back, unnumbered, when one of them has no room.
+    fn number(&mut self, publish: Box<Publish>) -> Result<(), Box<Publish>> {
+        if !self.has_room_for(&publish.channel) {
+            return Err(publish);
+        }
+        let Publish { channel, payload, accepted_at, reply } = *publish;
+        let result = self.hub.number(&channel).map(|(position, interest)| {
+            self.stats.counters.publications.add(1);
+            if !interest.is_empty() {
+                self.stats.counters.frames_encoded.add(1);
+                let publication = Publication::encode(channel, position, &payload, accepted_at);
+                let publication = Arc::new(publication);
+                for shard in interest.iter() {
+                    self.deliver_to(shard, Delivery::Publication(publication.clone()));
+                }
+            }
+            position
+        });
+        let result = result.map_err(|_| PublishError::ChannelsFull);
+        match (reply, result) {
+            (Reply::Control(reply), result) => {
+                // Nobody waits any more when the HTTP client is gone.
+                let _ = reply.send(result);
+            }
+            (Reply::ClientOnFailure { shard, conn }, Err(error)) => {
+                self.deliver_to(shard, Delivery::PublishFailed { conn, error });
+            }
+            (Reply::ClientOnFailure { .. }, Ok(_)) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether every shard that listens to `channel` has room for one more publication; asks to be
+    /// woken by those that have not.
+    fn has_room_for(&self, channel: &str) -> bool {
+        self.hub.interest(channel).iter().all(|shard| self.can_deliver_to(shard))
+    }
+
+    fn can_deliver_to(&self, shard: ShardId) -> bool {
+        match &self.post.deliveries_out[shard.index()] {
+            Some(sender) => sender.has_room_or_ask(),
+            None => self.local.len() < self.settings.mailbox_len,
+        }
+    }
+
+    /// Puts a delivery in a shard's lane, or in this shard's own queue. Its room was looked at.
+    fn deliver_to(&mut self, shard: ShardId, delivery: Delivery) {
+        match &mut self.post.deliveries_out[shard.index()] {
+            Some(sender) => {
+                let pushed = sender.push(delivery);
+                assert!(pushed.is_ok(), "room was looked at before");
+                self.rung |= bit(shard);
+            }
+            None => self.local.push_back(delivery),
+        }
+    }
+
+    /// Tells owners what this shard listens to, as far as there is room.
+    pub(super) fn mail_interest(&mut self) {
+        loop {
+            let requests_out = &self.post.requests_out;
+            let local_room = self.local.len() < self.settings.mailbox_len;
+            let told = self.hub.poll_mail(|owner| match &requests_out[owner.index()] {
+                Some(sender) => sender.has_room_or_ask(),
+                None => local_room,
+            });
+            let Some((owner, mail)) = told else { return };
+            let from = self.id;
+            match (&mut self.post.requests_out[owner.index()], mail) {
+                (Some(sender), mail) => {
+                    let request = match mail {
+                        InterestMail::Interest(channel) => Request::Interest { from, channel },
+                        InterestMail::Disinterest(channel) => {
+                            Request::Disinterest { from, channel }
+                        }
+                    };
+                    let pushed = sender.push(request);
+                    assert!(pushed.is_ok(), "room was just looked at");
+                    self.rung |= bit(owner);
+                }
+                (None, InterestMail::Interest(channel)) => self.answer_interest(from, channel),
+                (None, InterestMail::Disinterest(channel)) => {
+                    self.hub.on_disinterest(&channel, from);
+                }
+            }
+        }
+    }
+
+    /// Takes deliveries and fans publications out, at most `limits::WORK_PER_TURN` of both
+    /// together. The lanes take turns; a fan-out that was cut goes on first, so the order within
+    /// each lane holds.
+    pub(super) fn take_deliveries(&mut self) {
+        let mut budget = limits::WORK_PER_TURN;
+        while self.fan_out(&mut budget) {
+            let Some(delivery) = self.next_delivery() else { return };
+            budget = budget.saturating_sub(1);
+            match delivery {
+                Delivery::Publication(publication) => self.begin_fan_out(&publication),
+                Delivery::Registered { channel, position } => {
+                    self.on_registered(&channel, position.is_some());
+                }
+                Delivery::PublishFailed { conn, error } => {
+                    self.close(conn, Some(CloseCode::TRY_AGAIN), &error.to_string());
+                }
+            }
+        }
+    }
+
+    fn next_delivery(&mut self) -> Option<Delivery> {
+        let lane_count = self.post.deliveries_in.len();
+        for step in 0..lane_count {
+            let lane = (self.next_lane + step) % lane_count;
+            let delivery = match &mut self.post.deliveries_in[lane] {
+                None => self.local.pop_front(),
+                Some(receiver) => {
+                    let delivery = receiver.pop();
+                    if delivery.is_some() {
+                        self.stats.counters.mail_received.add(1);
+                        let is_publication = matches!(delivery, Some(Delivery::Publication(_)));
+                        self.stats.counters.mail_delivered.add(u64::from(is_publication));
+                        if let Some(from) = receiver.take_starved() {
+                            self.rung |= bit(from);
+                        }
+                    }
+                    delivery
+                }
+            };
+            if delivery.is_some() {
+                self.next_lane = (lane + 1) % lane_count;
+                return delivery;
+            }
+        }
+        None
+    }
+
+    /// Whether any lane holds mail that can be taken now.
+    pub(super) fn has_mail(&self) -> bool {
+        let requests = self.post.requests_in.iter().zip(&self.blocked_lanes);
+        self.has_deliveries() || requests.into_iter().any(|(lane, blocked)| {
+            // A blocked head is looked at again: room may have come since, unannounced.
+            lane.peek().is_some_and(|head| !blocked || self.can_do(head))
+        })
+    }
+
+    /// Whether a delivery waits or a fan-out was cut.
+    pub(super) fn has_deliveries(&self) -> bool {
+        self.fan_out.is_some()
+            || !self.local.is_empty()
+            || self.post.deliveries_in.iter().flatten().any(|lane| !lane.is_empty())
+    }
+}

@@ -1,0 +1,148 @@
+//! The connections of one shard, in slots that never move.
+
+use std::net::IpAddr;
+
+use super::timers::Tick;
+use crate::hub::Subscription;
+use crate::id::{ConnId, GENERATION_BITS};
+use crate::limits;
+use crate::mail::Publish;
+use crate::protocol::Protocol;
+use crate::ring::{CloseHow, Sock};
+use crate::session::Session;
+
+/// Connections per chunk: chunks are allocated as the table grows and never move.
+const CHUNK_LEN: usize = 256;
+
+/// Everything a shard keeps of one connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) session: Session,
+    pub(super) protocol: Protocol,
+    pub(super) sock: Sock,
+    /// Empty once it closes: nothing is delivered to it any more.
+    pub(super) subscriptions: Box<[Subscription]>,
+    /// What waits while the connection is not read. Boxed: rare.
+    pub(super) held: Option<Box<Held>>,
+    /// The tick of the timer entry that counts.
+    pub(super) timer: Tick,
+    /// Bytes of the send in flight that earlier, short sends took already.
+    pub(super) sent_len: usize,
+    pub(super) peer: IpAddr,
+    /// Subscriptions the owners have not answered; nothing is sent, the 101 neither, until 0.
+    pub(super) unregistered_count: u8,
+    pub(super) flags: Flags,
+    /// How the socket will be closed. `Some` from `terminate` on.
+    pub(super) terminating: Option<CloseHow>,
+}
+
+/// What waits while a connection is not read.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Bytes received and not decoded: leftover of the handshake, or received before the receive
+    /// was disarmed. Bounded by what the kernel had completed by then.
+    pub(super) backlog: Vec<u8>,
+    /// The publish that found no room.
+    pub(super) publish: Option<Box<Publish>>,
+}
+
+/// Truths about a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flags {
+    /// A receive is armed in the driver: from `arm_recv` to the completion that ends it.
+    pub(super) recv_armed: bool,
+    /// The armed receive was asked to end.
+    pub(super) recv_disarming: bool,
+    /// The connection is in the list of those whose receive must be armed.
+    pub(super) recv_queued: bool,
+    /// It is not decoded: its outbox is full or its publish is parked.
+    pub(super) paused: bool,
+    /// It is in the flush list of this turn.
+    pub(super) dirty: bool,
+    /// The peer finished sending.
+    pub(super) peer_ended: bool,
+    /// It is in the list of connections to decode again.
+    pub(super) resume_queued: bool,
+    /// Its operations were asked to end: `terminate` came to it.
+    pub(super) ending: bool,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    generation: u32,
+    connection: Option<Connection>,
+}
+
+/// The table. A slot's generation grows each time it is taken.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    chunks: Vec<Box<[Entry]>>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+impl Slots {
+    /// Takes a free slot; the connection follows with [`Slots::fill`].
+    pub(super) fn reserve(&mut self) -> ConnId {
+        let slot = self.free.pop().unwrap_or_else(|| self.grow());
+        let entry = self.entry_mut(slot).expect("free slots exist");
+        debug_assert!(entry.connection.is_none());
+        entry.generation = (entry.generation + 1) & ((1 << GENERATION_BITS) - 1);
+        ConnId { slot, generation: entry.generation }
+    }
+
+    /// Puts the connection into its reserved slot.
+    pub(super) fn fill(&mut self, conn: ConnId, connection: Connection) {
+        let entry = self.entry_mut(conn.slot).expect("reserved slots exist");
+        assert!(entry.generation == conn.generation && entry.connection.is_none());
+        entry.connection = Some(connection);
+        self.len += 1;
+    }
+
+    /// Empties the slot.
+    pub(super) fn remove(&mut self, conn: ConnId) -> Connection {
+        let entry = self.entry_mut(conn.slot).expect("removed slots exist");
+        assert_eq!(entry.generation, conn.generation, "removed by a stale id");
+        let connection = entry.connection.take().expect("removed once");
+        self.free.push(conn.slot);
+        self.len -= 1;
+        connection
+    }
+
+    /// The connection, unless the id is stale.
+    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        let entry = self.entry_mut(conn.slot)?;
+        if entry.generation != conn.generation {
+            return None;
+        }
+        entry.connection.as_mut()
+    }
+
+    /// Open slots.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The next connection at or after slot `from`.
+    pub(super) fn next_from(&mut self, from: u32) -> Option<ConnId> {
+        let capacity = (self.chunks.len() * CHUNK_LEN) as u32;
+        (from..capacity).find_map(|slot| {
+            let entry = self.entry_mut(slot)?;
+            entry.connection.as_ref()?;
+            Some(ConnId { slot, generation: entry.generation })
+        })
+    }
+
+    fn grow(&mut self) -> u32 {
+        let start = (self.chunks.len() * CHUNK_LEN) as u32;
+        assert!(start < limits::CONNECTIONS_PER_SHARD_MAX, "permits bound the connections");
+        self.chunks.push((0..CHUNK_LEN).map(|_| Entry::default()).collect());
+        self.free.extend((start + 1..start + CHUNK_LEN as u32).rev());
+        start
+    }
+
+    fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry> {
+        let slot = slot as usize;
+        self.chunks.get_mut(slot / CHUNK_LEN)?.get_mut(slot % CHUNK_LEN)
+    }
+}

@@ -1,0 +1,183 @@
+//! How connections end: our Close, the peer's end, and the three steps of teardown.
+//!
+//! `terminate` asks every operation to end, `terminate_join` returns while one is in flight,
+//! `terminate_close` lets the socket go. There is no other way out.
+
+use super::clock::Clock;
+use super::slots::Connection;
+use super::{Core, Shard};
+use crate::hub::{Member, Place};
+use crate::id::ConnId;
+use crate::limits;
+use crate::ring::{CloseHow, Driver};
+use crate::session::KeepaliveStep;
+use crate::ws::{CloseCode, encode};
+
+impl Core {
+    /// Queues our Close and drops what waits before it; nothing is delivered any more.
+    pub(super) fn close(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &str) {
+        let now = self.time.ms;
+        self.queue_close(conn, |connection| connection.session.close(code, reason, now));
+    }
+
+    /// Queues our Close behind everything that waits.
+    pub(super) fn close_after_outbox(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
+        let now = self.time.ms;
+        self.queue_close(conn, |connection| {
+            connection.session.close_after_outbox(code, reason, now);
+            0
+        });
+    }
+
+    fn queue_close(&mut self, conn: ConnId, close: impl FnOnce(&mut Connection) -> usize) {
+        let Some(connection) = self.slots.get_mut(conn) else { return };
+        if !connection.session.is_open() || connection.terminating.is_some() {
+            return;
+        }
+        let before = connection.session.outbox.len();
+        let dropped = close(connection);
+        let after = connection.session.outbox.len();
+        // From here on the peer's bytes are read and discarded.
+        connection.flags.paused = false;
+        connection.held = None;
+        self.outbox_len = self.outbox_len + after - before;
+        self.stats.counters.outbox_dropped_bytes.add(dropped as u64);
+        self.leave_channels(conn);
+        self.mark_dirty(conn);
+        self.set_timer(conn);
+        self.queue_resume(conn);
+    }
+
+    /// The peer finished sending. Without a Close before it that is an abnormal end (1006): what
+    /// waits for it is still sent.
+    pub(super) fn on_peer_end(&mut self, conn: ConnId) {
+        let now = self.time.ms;
+        let Some(connection) = self.slots.get_mut(conn) else { return };
+        connection.flags.peer_ended = true;
+        connection.session.on_peer_end(now);
+        if connection.session.outbox.is_idle() {
+            self.doom(conn, CloseHow::Orderly);
+        } else {
+            self.leave_channels(conn);
+            self.set_timer(conn);
+        }
+    }
+
+    /// Ends the connection at the end of this turn, whatever waits for it.
+    pub(super) fn doom(&mut self, conn: ConnId, how: CloseHow) {
+        let Some(connection) = self.slots.get_mut(conn) else { return };
+        match connection.terminating {
+            None => {
+                connection.terminating = Some(how);
+                let dropped = connection.session.outbox.drop_waiting();
+                connection.held = None;
+                self.outbox_len -= dropped;
+                self.stats.counters.outbox_dropped_bytes.add(dropped as u64);
+                self.leave_channels(conn);
+                self.doomed.push_back(conn);
+            }
+            Some(CloseHow::Orderly) => connection.terminating = Some(how),
+            Some(CloseHow::Reset) => {}
+        }
+    }
+
+    /// Ends every subscription: nothing is delivered to the connection any more.
+    fn leave_channels(&mut self, conn: ConnId) {
+        let Some(connection) = self.slots.get_mut(conn) else { return };
+        let subscriptions = std::mem::take(&mut connection.subscriptions);
+        self.stats.counters.subscriptions.sub(subscriptions.len() as u64);
+        for (index, subscription) in (0u8..).zip(subscriptions) {
+            if subscription.place == Place::Refused {
+                continue;
+            }
+            let member = Member { conn, subscription_index: index };
+            let moves = self.hub.unsubscribe(subscription, member);
+            for (moved, index) in moves.into_iter().flatten() {
+                self.on_moved(moved, index);
+            }
+        }
+    }
+
+    /// Looks at every connection whose time has come.
+    pub(super) fn fire_timers(&mut self) {
+        let now = self.time.ms;
+        while let Some((tick, due)) = self.timers.take_due(now) {
+            for conn in due {
+                let Some(connection) = self.slots.get_mut(conn) else { continue };
+                if connection.timer == tick {
+                    connection.timer = u64::MAX;
+                    self.on_timer(conn);
+                    self.set_timer(conn);
+                }
+            }
+        }
+        self.timers.settle(now);
+    }
+
+    fn on_timer(&mut self, conn: ConnId) {
+        let now = self.time.ms;
+        let Some(connection) = self.slots.get_mut(conn) else { return };
+        if connection.terminating.is_some() {
+            return;
+        }
+        if connection.session.is_close_overdue(now) {
+            self.doom(conn, CloseHow::Reset);
+            return;
+        }
+        if !connection.session.is_open() {
+            return;
+        }
+        match connection.session.keepalive.handle_timeout(now, &self.settings.keepalive) {
+            KeepaliveStep::Wait => {}
+            KeepaliveStep::Ping => {
+                self.stats.counters.pings_sent.add(1);
+                self.append(conn, |out| encode::append_ping(out, b""));
+                self.mark_dirty(conn);
+            }
+            KeepaliveStep::Dead => {
+                self.stats.counters.pong_timeouts.add(1);
+                self.close(conn, Some(CloseCode::NO_PONG), "no pong");
+            }
+        }
+    }
+}
+
+impl<D: Driver, C: Clock> Shard<D, C> {
+    /// Step one for doomed connections, a bounded number a turn: every operation is asked to end.
+    pub(super) fn terminate(&mut self) {
+        for _ in 0..self.core.doomed.len().min(limits::WORK_PER_TURN) {
+            let conn = self.core.doomed.pop_front().expect("counted");
+            let Some(connection) = self.core.slots.get_mut(conn) else { continue };
+            connection.flags.ending = true;
+            let sock = connection.sock;
+            if connection.session.outbox.is_sending() {
+                self.driver.cancel_send(sock);
+            }
+            if connection.flags.recv_armed && !connection.flags.recv_disarming {
+                connection.flags.recv_disarming = true;
+                self.driver.disarm_recv(sock);
+            }
+            self.terminate_join(conn);
+        }
+    }
+
+    /// Step two: returns while an operation is in flight; its completion calls again.
+    pub(super) fn terminate_join(&mut self, conn: ConnId) {
+        let Some(connection) = self.core.slots.get_mut(conn) else { return };
+        let in_flight = connection.flags.recv_armed || connection.session.outbox.is_sending();
+        // Before step one has come to it there is nothing to join.
+        if connection.flags.ending && !in_flight {
+            self.terminate_close(conn);
+        }
+    }
+
+    /// Step three: the socket is closed, the slot and the permit are free again.
+    fn terminate_close(&mut self, conn: ConnId) {
+        let connection = self.core.slots.remove(conn);
+        let how = connection.terminating.expect("only terminating connections are joined");
+        self.driver.close(connection.sock, how);
+        self.core.stats.closes.count(connection.session.close_code());
+        self.core.permits.give_back(self.core.id);
+        tracing::debug!(%conn, peer = %connection.peer, code = connection.session.close_code(), "closed");
+    }
+}
