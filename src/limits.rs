@@ -121,6 +121,31 @@ pub const API_BODY_MAX: usize = 1024 * 1024;
 /// Channels one broadcast may name.
 pub const BROADCAST_CHANNELS_MAX: usize = 1_000;
 
+/// Levels of arrays and objects in a publication's JSON: what common parsers take without a
+/// setting, so that no publisher hands subscribers a text that breaks theirs.
+pub const JSON_DEPTH_MAX: usize = 128;
+
+/// Seconds an HTTP API client has for its whole request body, never reset by a byte.
+pub const API_BODY_TIMEOUT_S: u64 = 10;
+
+/// Bytes of a body past [`API_BODY_MAX`] that are read and discarded, so that a client which writes
+/// first and reads afterwards gets to see the 413.
+pub const API_DISCARD_MAX: usize = 16 * 1024 * 1024;
+
+/// Characters of the text that says why a request's JSON was not understood; it may quote it.
+pub const API_FAULT_TEXT_MAX: usize = 256;
+
+/// Connections to the admin port; past it accepting waits and the backlog holds the rest. Enough
+/// for the pools of a fleet of backends; with a body each they hold 1 GiB at worst.
+pub const ADMIN_CONNECTIONS_MAX: usize = 1_024;
+
+/// Seconds a connection to the admin port may take for a request head, idle time before it
+/// included, and for acknowledging what it was sent.
+pub const ADMIN_IDLE_TIMEOUT_S: u64 = 60;
+
+/// Seconds control gives requests in flight when the process ends.
+pub const CONTROL_STOP_S: u64 = 2;
+
 /// Backlog of the listening socket; the kernel cuts it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 

@@ -19,6 +19,18 @@ pub struct Payload {
     pub bytes: Arc<[u8]>,
 }
 
+impl Payload {
+    /// A text message. Copies the text once.
+    pub fn text(text: &str) -> Self {
+        Self { kind: MessageKind::Text, bytes: text.as_bytes().into() }
+    }
+
+    /// A binary message. Copies the bytes once.
+    pub fn binary(bytes: &[u8]) -> Self {
+        Self { kind: MessageKind::Binary, bytes: bytes.into() }
+    }
+}
+
 /// Names one life of a channel's stream. A new epoch says that earlier offsets mean nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch([u8; 8]);

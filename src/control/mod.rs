@@ -1,1 +1,177 @@
-//! HTTP API.
+//! The admin port: HTTP API, metrics and health, on one thread with a tokio runtime of its own.
+//!
+//! Control owns HTTP for backends and operators and knows nothing of sockets of clients, frames or
+//! rings: it publishes through [`Engine`] and reads counters. Every request passes `guard` first;
+//! bodies are read only after that. `serve` bounds connections and time, `body` bytes, `call` what
+//! the JSON may say, `answer` lists every refusal with its status.
+
+mod answer;
+mod api;
+mod body;
+mod call;
+mod guard;
+pub mod metrics;
+mod process;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::config::{Config, Secret};
+use crate::engine::Engine;
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::mail::Permits;
+use crate::stats::{ControlCounters, Stats};
+use answer::{ApiError, Failed};
+
+/// What control takes from the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The key of the HTTP API. `None`: only local programs may use the port, no web page.
+    pub api_key: Option<Secret>,
+    /// Payload bytes of one publication.
+    pub publication_size: usize,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            api_key: config.server.api_key.clone(),
+            publication_size: config.limits.publication_size,
+        }
+    }
+}
+
+/// Everything the admin port serves from.
+#[derive(Debug)]
+pub struct Control {
+    /// Key and limits.
+    pub settings: Settings,
+    /// Where publishes go.
+    pub engine: Engine,
+    /// What `/metrics` shows; control is the only writer of `stats.control`.
+    pub stats: Stats,
+    /// Connections by shard and their bound, for `/metrics`.
+    pub permits: Permits,
+    /// What `/health` shows and when publishing ends.
+    pub lifecycle: Lifecycle,
+}
+
+impl Control {
+    /// Serves the admin port on the calling thread until `shutdown` resolves.
+    ///
+    /// `shutdown` runs on control's runtime (timers, IO and signals are enabled), so the gateway
+    /// may wait for signals in it. When it resolves, no connection is accepted any more, the
+    /// engine is closed, and requests in flight get `limits::CONTROL_STOP_S` to end: with the
+    /// owner's answer where its shard still runs, else with 503.
+    ///
+    /// # Errors
+    /// The kernel refused the runtime's epoll instance or the listener.
+    pub fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        listener.set_nonblocking(true)?;
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let engine = self.engine.clone();
+            serve::serve(listener, router(Arc::new(self)), shutdown, &engine).await;
+            Ok(())
+        })
+    }
+
+    fn counters(&self) -> &ControlCounters {
+        &self.stats.control.counters
+    }
+}
+
+/// What handlers share.
+type Shared = Arc<Control>;
+
+fn router(control: Shared) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/health", get(health))
+        .route("/metrics", get(show_metrics))
+        .route("/api/publish", post(api::publish))
+        .route("/api/broadcast", post(api::broadcast))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(control.clone(), admit))
+        .with_state(control)
+}
+
+/// Lets a request pass the guards, and counts and times API calls.
+async fn admit(State(control): State<Shared>, request: Request, next: Next) -> Response {
+    let key = control.settings.api_key.as_ref();
+    let is_api = request.uri().path().starts_with("/api/");
+    if !is_api {
+        return match guard::check_page(&request, key) {
+            Ok(()) => next.run(request).await,
+            Err(error) => error.into_response(),
+        };
+    }
+    let started_at = Instant::now();
+    control.counters().api_calls.add(1);
+    let response = match guard::check_api(&request, key) {
+        Ok(()) => admit_call(&control, request, next).await,
+        Err(error) => {
+            control.counters().api_refused.add(1);
+            error.into_response()
+        }
+    };
+    control.stats.control.api_call.record(started_at.elapsed());
+    response
+}
+
+async fn admit_call(control: &Control, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if response.extensions().get::<Failed>().is_some() {
+        control.counters().api_errors.add(1);
+    }
+    response
+}
+
+async fn index() -> &'static str {
+    concat!(
+        "tidegate ",
+        env!("CARGO_PKG_VERSION"),
+        " admin port\n\n",
+        "POST /api/publish    {\"channel\", \"data\" or \"b64data\"}\n",
+        "POST /api/broadcast  {\"channels\", \"data\" or \"b64data\"}\n",
+        "GET  /metrics        Prometheus text\n",
+        "GET  /health         200 while serving, 503 before and after\n",
+    )
+}
+
+async fn health(State(control): State<Shared>) -> Response {
+    match control.lifecycle.phase() {
+        Phase::Serving => ([(header::CONTENT_TYPE, answer::JSON)], "{}").into_response(),
+        Phase::Starting => ApiError::Starting.into_response(),
+        Phase::Draining | Phase::Drained => ApiError::Draining.into_response(),
+    }
+}
+
+async fn show_metrics(State(control): State<Shared>) -> Response {
+    let text = metrics::text(&control.stats, &control.permits);
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+async fn not_found() -> ApiError {
+    ApiError::PathUnknown
+}
+
+async fn method_not_allowed(method: Method) -> ApiError {
+    ApiError::MethodWrong { asked: method }
+}

@@ -139,4 +139,7 @@ pub enum PublishError {
     /// The owner's table of channels is full and none of them is idle.
     #[error("the table of channels is full; nothing was published")]
     ChannelsFull,
+    /// The owner ended before it answered, because the process stops. Nothing was acknowledged.
+    #[error("the gateway is stopping; the publication was not accepted")]
+    Stopping,
 }

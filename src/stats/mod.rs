@@ -106,8 +106,9 @@ stats! {
     /// What the control thread counts.
     ControlCounters {
         api_calls: Counter = "api_calls_total", "HTTP API calls.";
-        api_errors: Counter = "api_errors_total", "HTTP API calls answered with an error, broadcast channels included.";
+        api_errors: Counter = "api_errors_total", "HTTP API calls read and answered with an error, and channels of broadcasts answered with one.";
         api_refused: Counter = "api_refused_total", "HTTP API calls refused before they were read: key, Host, Origin or content type.";
+        api_mail_full: Counter = "api_mail_full_total", "Publishes of the HTTP API refused because the owner shard's mailbox was full.";
     }
 }
 
