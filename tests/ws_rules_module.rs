@@ -20,11 +20,7 @@ struct Echo {
 
 impl Echo {
     fn new() -> Self {
-        Self {
-            decoder: Decoder::new(Role::Server),
-            out: Vec::new(),
-            closed: false,
-        }
+        Self { decoder: Decoder::new(Role::Server), out: Vec::new(), closed: false }
     }
 
     fn handle(&mut self, piece: &[u8]) {

@@ -5,10 +5,7 @@
 //! is the median of the rounds. Payloads lie behind a client's header as they do on the wire, so
 //! most are not aligned.
 
-#![allow(
-    clippy::print_stdout,
-    reason = "a benchmark's purpose is to print its table"
-)]
+#![allow(clippy::print_stdout, reason = "a benchmark's purpose is to print its table")]
 
 use std::hint::black_box;
 use std::time::Instant;

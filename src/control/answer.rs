@@ -40,10 +40,7 @@ pub(super) enum ApiError {
     #[error("the request body is larger than {} bytes", limits::API_BODY_MAX)]
     BodyTooLarge,
     /// The body was not complete after `limits::API_BODY_TIMEOUT_S`.
-    #[error(
-        "the request body was not complete after {} seconds",
-        limits::API_BODY_TIMEOUT_S
-    )]
+    #[error("the request body was not complete after {} seconds", limits::API_BODY_TIMEOUT_S)]
     BodyLate,
     /// The body ended early or its chunks are malformed.
     #[error("the request body could not be read")]
@@ -191,10 +188,7 @@ impl ApiError {
 
     /// The object `{"code","message"}`.
     pub(super) fn object(&self) -> ErrorObject {
-        ErrorObject {
-            code: self.code(),
-            message: self.to_string(),
-        }
+        ErrorObject { code: self.code(), message: self.to_string() }
     }
 }
 
@@ -246,10 +240,7 @@ pub(super) struct Published {
 
 impl From<Position> for Published {
     fn from(position: Position) -> Self {
-        Self {
-            offset: position.offset,
-            epoch: position.epoch.to_string(),
-        }
+        Self { offset: position.offset, epoch: position.epoch.to_string() }
     }
 }
 

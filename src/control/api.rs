@@ -40,9 +40,7 @@ pub(super) async fn broadcast(
         Ok(position) => Answer::Result(position.into()),
         Err(error) => Answer::Error(ApiError::from(error).object()),
     });
-    let result = Responses {
-        responses: responses.collect(),
-    };
+    let result = Responses { responses: responses.collect() };
     Ok(json(StatusCode::OK, &Answer::Result(result)).into_response())
 }
 
@@ -57,8 +55,5 @@ fn check_open(control: &Control) -> Result<(), ApiError> {
 
 fn count_full(control: &Control, results: &[PublishResult]) {
     let is_full = |result: &&PublishResult| **result == Err(PublishError::MailboxFull);
-    control
-        .counters()
-        .api_mail_full
-        .add(results.iter().filter(is_full).count() as u64);
+    control.counters().api_mail_full.add(results.iter().filter(is_full).count() as u64);
 }

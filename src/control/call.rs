@@ -95,9 +95,7 @@ impl Call<'_, Channel> {
     /// The first value that is not acceptable.
     pub(super) fn publish(self, size_max: usize) -> Result<(ChannelName, Payload), BadRequest> {
         let payload = self.payload(size_max);
-        let Channel(name) = self
-            .target
-            .ok_or(BadRequest::TargetMissing(Channel::FIELD))?;
+        let Channel(name) = self.target.ok_or(BadRequest::TargetMissing(Channel::FIELD))?;
         Ok((channel_name(&name, At::Channel)?, payload?))
     }
 }
@@ -112,9 +110,7 @@ impl Call<'_, Channels> {
         size_max: usize,
     ) -> Result<(Vec<ChannelName>, Payload), BadRequest> {
         let payload = self.payload(size_max);
-        let Channels(names) = self
-            .target
-            .ok_or(BadRequest::TargetMissing(Channels::FIELD))?;
+        let Channels(names) = self.target.ok_or(BadRequest::TargetMissing(Channels::FIELD))?;
         if names.is_empty() {
             return Err(BadRequest::ChannelsEmpty);
         }
@@ -173,11 +169,7 @@ fn unreadable<T: Target>(error: &serde_json::Error) -> ApiError {
     let place = format!(" at line {line} column {column}");
     let fault = text.strip_suffix(&place).unwrap_or(&text);
     let quoted: String = fault.chars().take(limits::API_FAULT_TEXT_MAX).collect();
-    let ellipsis = if quoted.len() < fault.len() {
-        "…"
-    } else {
-        ""
-    };
+    let ellipsis = if quoted.len() < fault.len() { "…" } else { "" };
     ApiError::Unreadable(format!(
         "cannot read the body at line {line} column {column}: {quoted}{ellipsis}; expected a JSON \
          object with {field} and either data or b64data",
@@ -202,11 +194,7 @@ impl<'de, T: Target> Visitor<'de> for CallVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut call = Call {
-            target: None,
-            data: None,
-            b64data: None,
-        };
+        let mut call = Call { target: None, data: None, b64data: None };
         while let Some(field) = map.next_key::<String>()? {
             match field.as_str() {
                 "data" => set(&mut call.data, &mut map, "data")?,

@@ -44,19 +44,11 @@ pub(super) fn check_api(request: &Request, key: Option<&Secret>) -> Result<(), A
 fn check_key(headers: &HeaderMap, key: &Secret) -> Result<(), ApiError> {
     let plain = headers.get(API_KEY).map(|value| value.as_bytes());
     let scheme = headers.get(header::AUTHORIZATION).and_then(|value| {
-        let (scheme, given) = value
-            .as_bytes()
-            .split_at_checked(AUTHORIZATION_SCHEME.len())?;
-        scheme
-            .eq_ignore_ascii_case(AUTHORIZATION_SCHEME)
-            .then(|| given.trim_ascii())
+        let (scheme, given) = value.as_bytes().split_at_checked(AUTHORIZATION_SCHEME.len())?;
+        scheme.eq_ignore_ascii_case(AUTHORIZATION_SCHEME).then(|| given.trim_ascii())
     });
     let is_key = |given: &[u8]| bool::from(given.ct_eq(key.expose()));
-    if [plain, scheme].into_iter().flatten().any(is_key) {
-        Ok(())
-    } else {
-        Err(ApiError::KeyWrong)
-    }
+    if [plain, scheme].into_iter().flatten().any(is_key) { Ok(()) } else { Err(ApiError::KeyWrong) }
 }
 
 /// Requires a loopback Host and, from a browser, this port's own Origin.
@@ -72,11 +64,7 @@ fn check_local<B>(request: &axum::http::Request<B>) -> Result<(), ApiError> {
     }
     let origin = only(request.headers(), &header::ORIGIN).ok_or(ApiError::OriginForeign)?;
     let (_, origin_host) = origin.split_once("://").ok_or(ApiError::OriginForeign)?;
-    if origin_host.eq_ignore_ascii_case(host) {
-        Ok(())
-    } else {
-        Err(ApiError::OriginForeign)
-    }
+    if origin_host.eq_ignore_ascii_case(host) { Ok(()) } else { Err(ApiError::OriginForeign) }
 }
 
 /// The header's text if it is there exactly once.
@@ -96,10 +84,7 @@ fn is_loopback(host: &str) -> bool {
         return false;
     };
     let name = authority.host();
-    let address = name
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(name);
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
     match address.parse::<IpAddr>() {
         Ok(address) => address.is_loopback(),
         Err(_) => name.eq_ignore_ascii_case("localhost"),
@@ -123,14 +108,8 @@ mod tests {
 
     #[test]
     fn loopback_hosts_and_others() {
-        let loopback = [
-            "localhost",
-            "LocalHost:8001",
-            "127.0.0.1",
-            "127.9.9.9:1",
-            "[::1]:8001",
-            "[::1]",
-        ];
+        let loopback =
+            ["localhost", "LocalHost:8001", "127.0.0.1", "127.9.9.9:1", "[::1]:8001", "[::1]"];
         for host in loopback {
             assert!(is_loopback(host), "{host}");
         }

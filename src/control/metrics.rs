@@ -22,10 +22,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Everything the process counts, as Prometheus scrapes it.
 pub fn text(stats: &Stats, permits: &Permits) -> String {
-    let mut text = Text {
-        out: String::new(),
-        family: String::new(),
-    };
+    let mut text = Text { out: String::new(), family: String::new() };
     walk(&mut text, stats, permits, Process::read().as_ref());
     text.out
 }
@@ -96,26 +93,14 @@ fn walk(sink: &mut impl Sink, stats: &Stats, permits: &Permits, process: Option<
         Some("shard"),
         shards().map(|shard| shard.loop_lag.snapshot()),
     );
-    let rows: Vec<_> = stats
-        .acceptors
-        .iter()
-        .map(|acceptor| acceptor.counters.values())
-        .collect();
-    walk_counters(
-        sink,
-        AcceptorCounters::descriptors(),
-        Some("acceptor"),
-        &rows,
-    );
+    let rows: Vec<_> = stats.acceptors.iter().map(|acceptor| acceptor.counters.values()).collect();
+    walk_counters(sink, AcceptorCounters::descriptors(), Some("acceptor"), &rows);
     walk_histogram(
         sink,
         "tidegate_handshake_seconds",
         "From accepting a connection to handing it, upgraded, to a shard.",
         Some("acceptor"),
-        stats
-            .acceptors
-            .iter()
-            .map(|acceptor| acceptor.handshake.snapshot()),
+        stats.acceptors.iter().map(|acceptor| acceptor.handshake.snapshot()),
     );
     let rows = [stats.control.counters.values()];
     walk_counters(sink, ControlCounters::descriptors(), None, &rows);
@@ -169,12 +154,7 @@ fn walk_counters(
             MetricKind::Gauge => FamilyKind::Gauge,
         };
         let name = format!("tidegate_{}", descriptor.name);
-        sink.family(&Family {
-            name: &name,
-            kind,
-            labels: label.as_slice(),
-            help: descriptor.help,
-        });
+        sink.family(&Family { name: &name, kind, labels: label.as_slice(), help: descriptor.help });
         for (index, row) in rows.iter().enumerate() {
             let labels = label.map(|label| (label, &index as &dyn Display));
             sink.sample("", labels.as_slice(), &row[column]);
@@ -191,12 +171,7 @@ fn walk_histogram(
     snapshots: impl Iterator<Item = HistogramSnapshot>,
 ) {
     let kind = FamilyKind::Histogram;
-    sink.family(&Family {
-        name,
-        kind,
-        labels: label.as_slice(),
-        help,
-    });
+    sink.family(&Family { name, kind, labels: label.as_slice(), help });
     for (index, snapshot) in snapshots.enumerate() {
         let mut labels: Vec<(&str, &dyn Display)> = Vec::new();
         labels.extend(label.map(|label| (label, &index as &dyn Display)));
@@ -217,12 +192,7 @@ fn walk_histogram(
 /// The names are those of every Prometheus client library, so common dashboards work.
 fn walk_process(sink: &mut impl Sink, process: Option<&Process>) {
     let mut value = |name, kind, help, value: Option<&dyn Display>| {
-        sink.family(&Family {
-            name,
-            kind,
-            labels: &[],
-            help,
-        });
+        sink.family(&Family { name, kind, labels: &[], help });
         if let Some(value) = value {
             sink.sample("", &[], value);
         }
@@ -255,9 +225,7 @@ fn walk_process(sink: &mut impl Sink, process: Option<&Process>) {
         "process_max_fds",
         FamilyKind::Gauge,
         "Most descriptors the process may open.",
-        process
-            .and_then(|process| process.fd_max.as_ref())
-            .map(|max| max as &dyn Display),
+        process.and_then(|process| process.fd_max.as_ref()).map(|max| max as &dyn Display),
     );
 }
 
@@ -269,13 +237,8 @@ struct Text {
 
 impl Sink for Text {
     fn family(&mut self, family: &Family<'_>) {
-        let Family {
-            name, kind, help, ..
-        } = family;
-        push(
-            &mut self.out,
-            format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
-        );
+        let Family { name, kind, help, .. } = family;
+        push(&mut self.out, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         self.family.replace_range(.., name);
     }
 
@@ -295,25 +258,16 @@ struct Table(String);
 
 impl Sink for Table {
     fn family(&mut self, family: &Family<'_>) {
-        let Family {
-            name,
-            kind,
-            labels,
-            help,
-        } = family;
+        let Family { name, kind, labels, help } = family;
         let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
-        push(
-            &mut self.0,
-            format_args!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", ")),
-        );
+        push(&mut self.0, format_args!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", ")));
     }
 
     fn sample(&mut self, _: &str, _: &[(&str, &dyn Display)], _: &dyn Display) {}
 }
 
 fn push(out: &mut String, text: fmt::Arguments<'_>) {
-    out.write_fmt(text)
-        .expect("writing to a string does not fail");
+    out.write_fmt(text).expect("writing to a string does not fail");
 }
 
 impl Display for FamilyKind {
@@ -331,10 +285,6 @@ struct Bound(f64);
 
 impl Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_infinite() {
-            f.write_str("+Inf")
-        } else {
-            self.0.fmt(f)
-        }
+        if self.0.is_infinite() { f.write_str("+Inf") } else { self.0.fmt(f) }
     }
 }

@@ -79,9 +79,7 @@ impl Control {
     /// # Errors
     /// The kernel refused the runtime's epoll instance or the listener.
     pub fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         listener.set_nonblocking(true)?;
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener)?;

@@ -42,20 +42,14 @@ impl Process {
 
 fn booted_at_s() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
-    stat.lines()
-        .find_map(|line| line.strip_prefix("btime "))?
-        .trim()
-        .parse()
-        .ok()
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 /// Since Linux 6.2 the directory's size is the number of open descriptors; listing a million of
 /// them would take longer than a scrape may.
 fn fd_count() -> Option<u64> {
     match fs::metadata("/proc/self/fd").ok()?.len() {
-        0 => fs::read_dir("/proc/self/fd")
-            .ok()
-            .map(|entries| entries.count() as u64),
+        0 => fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64),
         size => Some(size),
     }
 }
@@ -72,15 +66,9 @@ mod tests {
         assert!(process.resident_bytes > 100_000 && process.resident_bytes < 1 << 40);
         assert!(process.fd_count >= 3);
         assert!(process.fd_max.is_none_or(|max| max >= process.fd_count));
-        let age = SystemTime::UNIX_EPOCH
-            .elapsed()
-            .expect("after 1970")
-            .as_secs_f64()
-            - process.start_s;
-        assert!(
-            (-2.0..Duration::from_secs(86_400).as_secs_f64()).contains(&age),
-            "{age}"
-        );
+        let age =
+            SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs_f64() - process.start_s;
+        assert!((-2.0..Duration::from_secs(86_400).as_secs_f64()).contains(&age), "{age}");
         assert!(process.cpu_s >= 0.0);
     }
 }

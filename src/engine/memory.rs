@@ -30,15 +30,8 @@ impl Engine {
     /// # Panics
     /// `lanes` and `owners` disagree on the number of shards.
     pub fn new(lanes: Vec<Sender<Request>>, owners: Owners) -> Self {
-        assert_eq!(
-            lanes.len(),
-            usize::from(owners.shard_count()),
-            "one lane per shard"
-        );
-        Self {
-            lanes: Arc::new(Mutex::new(lanes)),
-            owners,
-        }
+        assert_eq!(lanes.len(), usize::from(owners.shard_count()), "one lane per shard");
+        Self { lanes: Arc::new(Mutex::new(lanes)), owners }
     }
 
     /// Sends `payload` to the owner of `channel` now and gives its position once it is numbered.
@@ -81,13 +74,7 @@ impl Engine {
         let mut answers = Vec::with_capacity(channels.len());
         for channel in channels {
             let owner = self.owners.owner(channel).index();
-            let answer = push(
-                &mut lanes,
-                owner,
-                channel.clone(),
-                payload.clone(),
-                accepted_at,
-            );
+            let answer = push(&mut lanes, owner, channel.clone(), payload.clone(), accepted_at);
             if answer.is_ok() {
                 touched[owner] = true;
             }
@@ -112,9 +99,7 @@ impl Engine {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Sender<Request>>> {
-        self.lanes
-            .lock()
-            .expect("a panic aborts the process, so no lock is poisoned")
+        self.lanes.lock().expect("a panic aborts the process, so no lock is poisoned")
     }
 }
 
@@ -134,12 +119,7 @@ fn push(
         return Err(PublishError::MailboxFull);
     }
     let (reply, answer) = oneshot::channel();
-    let publish = Publish {
-        channel,
-        payload,
-        accepted_at,
-        reply: Reply::Control(reply),
-    };
+    let publish = Publish { channel, payload, accepted_at, reply: Reply::Control(reply) };
     let pushed = lane.push(Request::Publish(Box::new(publish)));
     pushed.expect("this thread is the lane's only producer, so the room it saw is still there");
     Ok(answer)
@@ -177,21 +157,13 @@ mod tests {
     }
 
     fn answer(publish: Publish, offset: u64) {
-        let position = Position {
-            offset,
-            epoch: Epoch::from_random(7),
-        };
-        let Reply::Control(reply) = publish.reply else {
-            panic!("control asked")
-        };
+        let position = Position { offset, epoch: Epoch::from_random(7) };
+        let Reply::Control(reply) = publish.reply else { panic!("control asked") };
         reply.send(Ok(position)).expect("control waits");
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime")
-            .block_on(future)
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
     }
 
     #[test]
@@ -204,10 +176,7 @@ mod tests {
         assert!(!posts[owner].bell.claim(), "the owner was woken");
         assert!(posts[1 - owner].bell.claim(), "the other shard was not");
         let publish = taken.pop().expect("one publish");
-        assert_eq!(
-            (&*publish.channel, publish.payload.clone()),
-            ("news", Payload::text("1"))
-        );
+        assert_eq!((&*publish.channel, publish.payload.clone()), ("news", Payload::text("1")));
         answer(publish, 9);
         assert_eq!(block_on(pending).expect("numbered").offset, 9);
     }
@@ -236,11 +205,7 @@ mod tests {
             answer(publish, offset);
         }
         let results = block_on(pending);
-        let offsets: Vec<_> = results
-            .iter()
-            .flatten()
-            .map(|position| position.offset)
-            .collect();
+        let offsets: Vec<_> = results.iter().flatten().map(|position| position.offset).collect();
         assert_eq!(offsets, [1, 2, 3]);
         assert_eq!(results[3], Err(PublishError::MailboxFull));
     }

@@ -33,7 +33,8 @@ impl Permits {
             (total < counts.max).then_some(total + 1)
         });
         taken.ok()?;
-        let least = (0u16..).zip(counts.shards.iter()).min_by_key(|(_, n)| n.load(Ordering::Relaxed));
+        let least =
+            (0u16..).zip(counts.shards.iter()).min_by_key(|(_, n)| n.load(Ordering::Relaxed));
         let (index, count) = least.expect("there is at least one shard");
         count.fetch_add(1, Ordering::AcqRel);
         Some(Permit { permits: self.clone(), shard: ShardId(index), kept: false })

@@ -29,10 +29,7 @@ mod tests {
 
     #[test]
     fn publishing_needs_the_parameter() {
-        assert!(matches!(
-            react(message(b"x"), false, 10),
-            Reaction::Close(CloseCode::POLICY, _)
-        ));
+        assert!(matches!(react(message(b"x"), false, 10), Reaction::Close(CloseCode::POLICY, _)));
     }
 
     #[test]

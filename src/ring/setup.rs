@@ -97,7 +97,8 @@ const OPERATIONS: [(u8, &str); 5] = [
 
 fn check_operations(ring: &IoUring) -> Result<(), SetupError> {
     let mut probe = Probe::new();
-    let refused = |source: io::Error| SetupError::Refused { entries: ring.params().sq_entries(), source };
+    let refused =
+        |source: io::Error| SetupError::Refused { entries: ring.params().sq_entries(), source };
     ring.submitter().register_probe(&mut probe).map_err(refused)?;
     for (code, name) in OPERATIONS {
         if !probe.is_supported(code) {

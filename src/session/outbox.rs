@@ -54,9 +54,7 @@ impl Outbox {
     /// are few (one per frame received, and reading stops while the outbox is full). `spare`
     /// provides an empty vector when a new item is begun.
     pub fn tail_mut(&mut self, spare: impl FnOnce() -> Vec<u8>) -> &mut Vec<u8> {
-        let appendable = |item: &FrameBytes| {
-            matches!(item, FrameBytes::Owned(bytes) if bytes.len() < limits::SEND_GATHER_MAX)
-        };
+        let appendable = |item: &FrameBytes| matches!(item, FrameBytes::Owned(bytes) if bytes.len() < limits::SEND_GATHER_MAX);
         let last_fits = match (self.more.back(), &self.first) {
             (Some(last), _) => appendable(last),
             (None, Some(first)) => appendable(first),

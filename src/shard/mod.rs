@@ -121,8 +121,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     ) -> Self {
         let id = post.shard;
         let lane_count = post.requests_in.len();
-        let hub =
-            Hub::new(id, owners.clone(), limits::CHANNELS_PER_SHARD_MAX, settings.seed);
+        let hub = Hub::new(id, owners.clone(), limits::CHANNELS_PER_SHARD_MAX, settings.seed);
         post.bell.mute();
         let core = Core {
             id,

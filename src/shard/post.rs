@@ -244,10 +244,11 @@ impl Core {
     /// Whether any lane holds mail that can be taken now.
     pub(super) fn has_mail(&self) -> bool {
         let requests = self.post.requests_in.iter().zip(&self.blocked_lanes);
-        self.has_deliveries() || requests.into_iter().any(|(lane, blocked)| {
-            // A blocked head is looked at again: room may have come since, unannounced.
-            lane.peek().is_some_and(|head| !blocked || self.can_do(head))
-        })
+        self.has_deliveries()
+            || requests.into_iter().any(|(lane, blocked)| {
+                // A blocked head is looked at again: room may have come since, unannounced.
+                lane.peek().is_some_and(|head| !blocked || self.can_do(head))
+            })
     }
 
     /// Whether a delivery waits or a fan-out was cut.

@@ -21,13 +21,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         }
     }
 
-    fn reap_recv(
-        &mut self,
-        conn: ConnId,
-        outcome: RecvOutcome,
-        lease: Option<Lease>,
-        armed: bool,
-    ) {
+    fn reap_recv(&mut self, conn: ConnId, outcome: RecvOutcome, lease: Option<Lease>, armed: bool) {
         if let Some(connection) = self.core.slots.get_mut(conn) {
             connection.flags.recv_armed = armed;
             connection.flags.recv_disarming &= armed;

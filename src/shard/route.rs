@@ -107,8 +107,7 @@ impl Core {
                 self.append(conn, |out| encode::append_header(out, true, opcode, payload.len()));
                 let Some(connection) = self.slots.get_mut(conn) else { return };
                 self.outbox_len += payload.len();
-                let pushed =
-                    connection.session.outbox.push(FrameBytes::Owned(payload), usize::MAX);
+                let pushed = connection.session.outbox.push(FrameBytes::Owned(payload), usize::MAX);
                 pushed.expect("no limit was given: reading pauses instead");
             }
             payload => {

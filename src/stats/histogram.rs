@@ -55,8 +55,7 @@ impl Histogram {
         let index = BOUNDS_NS.partition_point(|bound| *bound < ns);
         let bucket = &self.buckets[index];
         bucket.store(bucket.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        self.sum_ns
-            .store(self.sum_ns.load(Ordering::Relaxed).wrapping_add(ns), Ordering::Relaxed);
+        self.sum_ns.store(self.sum_ns.load(Ordering::Relaxed).wrapping_add(ns), Ordering::Relaxed);
     }
 
     /// The counts now.

@@ -61,9 +61,7 @@ pub fn parse_body(body: Cow<'_, [u8]>) -> Result<Option<CloseBody<'_>>, Protocol
     };
     let code = CloseCode::new(code).ok_or(ProtocolError::CloseCodeReserved)?;
     let reason = match body {
-        Cow::Borrowed(body) => std::str::from_utf8(&body[CODE_LEN..])
-            .ok()
-            .map(Cow::Borrowed),
+        Cow::Borrowed(body) => std::str::from_utf8(&body[CODE_LEN..]).ok().map(Cow::Borrowed),
         Cow::Owned(mut body) => {
             body.drain(..CODE_LEN);
             String::from_utf8(body).ok().map(Cow::Owned)

@@ -110,10 +110,7 @@ impl Decoder {
         }
         let event = result?;
         debug_assert!(event.is_some() || rest.is_empty());
-        Ok(Decoded {
-            consumed: input_len - rest.len(),
-            event,
-        })
+        Ok(Decoded { consumed: input_len - rest.len(), event })
     }
 
     /// Bytes of heap held, for accounting: 0 between messages.
@@ -244,11 +241,7 @@ impl Decoder {
 
     /// Whether bytes of this frame, or of the message it ends, were gathered.
     fn has_part_of(&self, frame: &Frame) -> bool {
-        if frame.opcode.is_control() {
-            self.control_len > 0
-        } else {
-            !self.gathered.is_empty()
-        }
+        if frame.opcode.is_control() { self.control_len > 0 } else { !self.gathered.is_empty() }
     }
 
     /// Completes a frame that is a control frame or a message, and lies whole in the input.
@@ -266,10 +259,7 @@ impl Decoder {
             return control_event(frame.opcode, Cow::Borrowed(payload));
         }
         let kind = self.end_message();
-        Ok(Event::Message(Message {
-            kind,
-            payload: Cow::Borrowed(payload),
-        }))
+        Ok(Event::Message(Message { kind, payload: Cow::Borrowed(payload) }))
     }
 
     /// Completes the message whose last fragment was gathered, and gives its bytes away.
@@ -342,10 +332,7 @@ impl Decoder {
 
     /// Gives back all memory and takes nothing any more.
     fn close(&mut self) {
-        *self = Self {
-            state: State::Closed,
-            ..Self::new(self.role)
-        };
+        *self = Self { state: State::Closed, ..Self::new(self.role) };
     }
 }
 
@@ -376,8 +363,7 @@ struct Frame {
 
 /// The first `len` bytes of the rest, consumed. Its length is checked by the caller.
 fn take<'a>(rest: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
-    rest.split_off_mut(..len)
-        .expect("no more is taken than there is")
+    rest.split_off_mut(..len).expect("no more is taken than there is")
 }
 
 /// The event of a complete control frame.

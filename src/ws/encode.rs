@@ -107,12 +107,7 @@ fn frame_header(fin: bool, opcode: Opcode, payload_len: usize, key: Option<[u8; 
         !opcode.is_control() || (fin && payload_len <= CONTROL_PAYLOAD_MAX),
         "a control frame is final and holds at most 125 bytes"
     );
-    Header {
-        fin,
-        opcode,
-        key,
-        payload_len: payload_len as u64,
-    }
+    Header { fin, opcode, key, payload_len: payload_len as u64 }
 }
 
 #[cfg(test)]
@@ -168,10 +163,7 @@ mod tests {
         let mut out = Vec::new();
         append_ping(&mut out, b"Hello");
         append_masked(&mut out, true, Opcode::Pong, b"Hello", KEY);
-        assert_eq!(
-            out,
-            b"\x89\x05Hello\x8A\x85\x37\xFA\x21\x3D\x7F\x9F\x4D\x51\x58"
-        );
+        assert_eq!(out, b"\x89\x05Hello\x8A\x85\x37\xFA\x21\x3D\x7F\x9F\x4D\x51\x58");
     }
 
     #[test]

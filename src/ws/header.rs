@@ -106,23 +106,13 @@ impl Header {
             return Ok(None);
         };
         if !masked {
-            let header = Self {
-                fin,
-                opcode,
-                key: None,
-                payload_len,
-            };
+            let header = Self { fin, opcode, key: None, payload_len };
             return Ok(Some((header, bytes.len() - rest.len())));
         }
         let Some((&key, rest)) = rest.split_first_chunk() else {
             return Ok(None);
         };
-        let header = Self {
-            fin,
-            opcode,
-            key: Some(key),
-            payload_len,
-        };
+        let header = Self { fin, opcode, key: Some(key), payload_len };
         Ok(Some((header, bytes.len() - rest.len())))
     }
 
@@ -240,12 +230,7 @@ mod tests {
     const KEY: [u8; 4] = [1, 2, 3, 4];
 
     fn header(payload_len: u64, key: Option<[u8; 4]>) -> Header {
-        Header {
-            fin: true,
-            opcode: Opcode::Binary,
-            key,
-            payload_len,
-        }
+        Header { fin: true, opcode: Opcode::Binary, key, payload_len }
     }
 
     #[test]
@@ -291,15 +276,7 @@ mod tests {
                 }
                 (0, Some(opcode)) => {
                     assert_eq!(opcode.bits(), first & 0x0F);
-                    Ok(Some((
-                        Header {
-                            fin: first >= 0x80,
-                            opcode,
-                            key: None,
-                            payload_len: 0,
-                        },
-                        2,
-                    )))
+                    Ok(Some((Header { fin: first >= 0x80, opcode, key: None, payload_len: 0 }, 2)))
                 }
             };
             assert_eq!(parsed, expected, "first byte {first:#04x}");
@@ -343,10 +320,7 @@ mod tests {
     fn control_frames_are_short() {
         for opcode in [Opcode::Close, Opcode::Ping, Opcode::Pong] {
             let first = 0x80 | opcode.bits();
-            assert!(matches!(
-                Header::parse(&[first, 125], Role::Client),
-                Ok(Some((_, 2)))
-            ));
+            assert!(matches!(Header::parse(&[first, 125], Role::Client), Ok(Some((_, 2)))));
             for len in [126, 127] {
                 let parsed = Header::parse(&[first, len], Role::Client);
                 assert_eq!(parsed, Err(ProtocolError::ControlTooLong));

@@ -30,11 +30,7 @@ pub fn check(text: &[u8]) -> Result<usize, ProtocolError> {
 /// [`ProtocolError::TextNotUtf8`]: the last character is not complete.
 #[inline]
 pub fn check_end(carried: usize) -> Result<(), ProtocolError> {
-    if carried == 0 {
-        Ok(())
-    } else {
-        Err(ProtocolError::TextNotUtf8)
-    }
+    if carried == 0 { Ok(()) } else { Err(ProtocolError::TextNotUtf8) }
 }
 
 /// Unmasks a whole text message in place, and checks it block by block while each is in the cache.

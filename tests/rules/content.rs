@@ -22,22 +22,12 @@ pub(crate) fn pings(rows: &mut Vec<FrameRow>) {
     }
     open(rows, "F10", "ten pings back to back", input, expect);
     let name = "unsolicited pongs are ignored";
-    let input = [
-        client(0x8A, b""),
-        client(0x8A, &bytes(125)),
-        client(0x89, b"x"),
-    ];
+    let input = [client(0x8A, b""), client(0x8A, &bytes(125)), client(0x89, b"x")];
     open(rows, "F10", name, input.concat(), answer(0x8A, b"x"));
 }
 
 pub(crate) fn close_bodies(rows: &mut Vec<FrameRow>) {
-    closes(
-        rows,
-        "F11",
-        "empty body",
-        client(0x88, b""),
-        answer(0x88, b""),
-    );
+    closes(rows, "F11", "empty body", client(0x88, b""), answer(0x88, b""));
     let fault = close(1002, "close body of one byte");
     closes(rows, "F11", "one byte", client(0x88, &[3]), fault);
 
@@ -130,10 +120,7 @@ pub(crate) fn after_close(rows: &mut Vec<FrameRow>) {
 pub(crate) fn good_text(rows: &mut Vec<FrameRow>) {
     for (name, text) in [
         ("ASCII", "Hello"),
-        (
-            "two, three and four bytes",
-            "κόσμε €\u{7FF}\u{800}\u{FFFF}\u{10000}",
-        ),
+        ("two, three and four bytes", "κόσμε €\u{7FF}\u{800}\u{FFFF}\u{10000}"),
         ("the last code point", "\u{10FFFF}"),
         ("beside the surrogates", "\u{D7FF}\u{E000}"),
         ("NUL and the byte order mark", "\0\u{FEFF}"),
@@ -270,12 +257,7 @@ pub(crate) fn empty_frames(rows: &mut Vec<FrameRow>) {
     let input = [client(0x01, b""), client(0x00, b""), client(0x80, b"")].concat();
     open(rows, "F17", name, input, answer(0x81, b""));
     let name = "empty fragments around a full one";
-    let input = [
-        client(0x01, b""),
-        client(0x00, b"full"),
-        client(0x00, b""),
-        client(0x80, b""),
-    ];
+    let input = [client(0x01, b""), client(0x00, b"full"), client(0x00, b""), client(0x80, b"")];
     open(rows, "F17", name, input.concat(), answer(0x81, b"full"));
     let name = "a hundred empty messages";
     let (input, expect) = (client(0x82, b""), answer(0x82, b""));

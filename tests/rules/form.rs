@@ -11,11 +11,7 @@ pub(crate) fn masking(rows: &mut Vec<FrameRow>) {
     ] {
         closes(rows, "F1", name, input, fault.clone());
     }
-    let input = [
-        client(0x81, b"Hello"),
-        answer(0x81, b"Hello"),
-        client(0x81, b"later"),
-    ];
+    let input = [client(0x81, b"Hello"), answer(0x81, b"Hello"), client(0x81, b"later")];
     let expect = [answer(0x81, b"Hello"), fault];
     let name = "masked, then without mask";
     closes(rows, "F1", name, input.concat(), expect.concat());
@@ -78,11 +74,7 @@ pub(crate) fn first_byte(rows: &mut Vec<FrameRow>) {
 
 pub(crate) fn length_forms(rows: &mut Vec<FrameRow>) {
     let fault = close(1002, "length not in its shortest form");
-    for (name, len) in [
-        ("0 in 16 bits", 0_u16),
-        ("1 in 16 bits", 1),
-        ("125 in 16 bits", 125),
-    ] {
+    for (name, len) in [("0 in 16 bits", 0_u16), ("1 in 16 bits", 1), ("125 in 16 bits", 125)] {
         let input = [&[0x82, 0xFE], &len.to_be_bytes()[..], &KEY].concat();
         closes(rows, "F5", name, input, fault.clone());
     }
@@ -111,19 +103,15 @@ pub(crate) fn length_forms(rows: &mut Vec<FrameRow>) {
 
 pub(crate) fn control_frames(rows: &mut Vec<FrameRow>) {
     let fault = close(1002, "control frame fragmented");
-    for (name, first) in [
-        ("close without FIN", 0x08),
-        ("ping without FIN", 0x09),
-        ("pong without FIN", 0x0A),
-    ] {
+    for (name, first) in
+        [("close without FIN", 0x08), ("ping without FIN", 0x09), ("pong without FIN", 0x0A)]
+    {
         closes(rows, "F7", name, client(first, b""), fault.clone());
     }
     let fault = close(1002, "control frame over 125 bytes");
-    for (name, first) in [
-        ("close of 126 bytes", 0x88),
-        ("ping of 126 bytes", 0x89),
-        ("pong of 126 bytes", 0x8A),
-    ] {
+    for (name, first) in
+        [("close of 126 bytes", 0x88), ("ping of 126 bytes", 0x89), ("pong of 126 bytes", 0x8A)]
+    {
         closes(rows, "F7", name, client(first, &bytes(126)), fault.clone());
     }
     let name = "ping of 65536 bytes, header only";
@@ -137,11 +125,7 @@ pub(crate) fn control_frames(rows: &mut Vec<FrameRow>) {
         client(0x89, &bytes(125)),
         client(0x80, b"o"),
     ];
-    let expect = [
-        answer(0x8A, b"between"),
-        answer(0x8A, &bytes(125)),
-        answer(0x81, b"Hello"),
-    ];
+    let expect = [answer(0x8A, b"between"), answer(0x8A, &bytes(125)), answer(0x81, b"Hello")];
     let name = "control frames between fragments";
     open(rows, "F7", name, input.concat(), expect.concat());
     let name = "close between fragments";
@@ -155,12 +139,7 @@ pub(crate) fn fragmentation(rows: &mut Vec<FrameRow>) {
     closes(rows, "F8", name, client(0x80, b"x"), fault.clone());
     let name = "continuation without a start";
     closes(rows, "F8", name, client(0x00, b"x"), fault.clone());
-    let input = [
-        client(0x02, b"a"),
-        client(0x80, b"b"),
-        client(0x80, b"c"),
-        client(0x82, b"d"),
-    ];
+    let input = [client(0x02, b"a"), client(0x80, b"b"), client(0x80, b"c"), client(0x82, b"d")];
     let expect = [answer(0x82, b"ab"), fault.clone()].concat();
     let name = "continuation after the last one";
     closes(rows, "F8", name, input.concat(), expect);

@@ -62,13 +62,7 @@ fn open(
     input: Vec<u8>,
     expect: Vec<u8>,
 ) {
-    rows.push(FrameRow {
-        rule,
-        name,
-        input,
-        expect,
-        end: End::Open,
-    });
+    rows.push(FrameRow { rule, name, input, expect, end: End::Open });
 }
 
 fn closes(
@@ -78,13 +72,7 @@ fn closes(
     input: Vec<u8>,
     expect: Vec<u8>,
 ) {
-    rows.push(FrameRow {
-        rule,
-        name,
-        input,
-        expect,
-        end: End::Closes,
-    });
+    rows.push(FrameRow { rule, name, input, expect, end: End::Closes });
 }
 
 /// A masked frame.
@@ -95,11 +83,7 @@ fn client(first: u8, payload: &[u8]) -> Vec<u8> {
 fn client_keyed(first: u8, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     let mut frame = header(first, 0x80, payload.len());
     frame.extend_from_slice(&key);
-    frame.extend(
-        (0..)
-            .zip(payload)
-            .map(|(index, byte)| byte ^ key[index % 4]),
-    );
+    frame.extend((0..).zip(payload).map(|(index, byte)| byte ^ key[index % 4]));
     frame
 }
 

@@ -6,22 +6,14 @@ use super::*;
 fn publish_answers_with_the_position_and_passes_the_text_on() {
     let gateway = Gateway::start(Options::default());
     let data = "{ \"n\" : 1,\n\t\"big\": 123456789012345678901234567890, \"s\": \"\\u00fc ü\" }";
-    let answer = gateway.post(
-        "/api/publish",
-        &format!("{{\"channel\":\"news\",\"data\":{data} }}"),
-    );
+    let answer =
+        gateway.post("/api/publish", &format!("{{\"channel\":\"news\",\"data\":{data} }}"));
     assert_eq!(answer.body, r#"{"result":{"offset":1,"epoch":"abaaaaaa"}}"#);
     assert_eq!(answer.status, 200);
-    assert_eq!(
-        gateway.next_published(),
-        ("news".into(), Payload::text(data))
-    );
+    assert_eq!(gateway.next_published(), ("news".into(), Payload::text(data)));
     let answer = gateway.post("/api/publish", r#"{"b64data":"AAH/","channel":"news"}"#);
     assert_eq!(answer.offset(), 2);
-    assert_eq!(
-        gateway.next_published(),
-        ("news".into(), Payload::binary(&[0, 1, 255]))
-    );
+    assert_eq!(gateway.next_published(), ("news".into(), Payload::binary(&[0, 1, 255])));
 }
 
 #[test]
@@ -63,31 +55,12 @@ fn bad_requests_are_status_200_with_code_107() {
     for (body, text) in [
         (r#"{"data":1}"#.to_owned(), "channel is missing"),
         (r#"{"channel":"","data":1}"#.to_owned(), "channel is empty"),
-        (
-            format!(r#"{{"channel":"{long}","data":1}}"#),
-            "channel has 256 bytes",
-        ),
-        (
-            r#"{"channel":"a\n","data":1}"#.to_owned(),
-            "channel holds the control character U+000A",
-        ),
+        (format!(r#"{{"channel":"{long}","data":1}}"#), "channel has 256 bytes"),
+        (r#"{"channel":"a\n","data":1}"#.to_owned(), "channel holds the control character U+000A"),
         (r#"{"channel":"a"}"#.to_owned(), "data is missing"),
-        (
-            r#"{"channel":"a","data":1,"b64data":""}"#.to_owned(),
-            "both",
-        ),
-        (
-            r#"{"channel":"a","b64data":"!"}"#.to_owned(),
-            "b64data is not base64",
-        ),
-        (
-            format!(
-                r#"{{"channel":"a","data":{}1{}}}"#,
-                "[".repeat(129),
-                "]".repeat(129)
-            ),
-            "128",
-        ),
+        (r#"{"channel":"a","data":1,"b64data":""}"#.to_owned(), "both"),
+        (r#"{"channel":"a","b64data":"!"}"#.to_owned(), "b64data is not base64"),
+        (format!(r#"{{"channel":"a","data":{}1{}}}"#, "[".repeat(129), "]".repeat(129)), "128"),
     ] {
         let message = gateway.post("/api/publish", &body).error(200, 107);
         assert!(message.contains(text), "{message}");
@@ -101,17 +74,11 @@ fn publication_limit_is_inclusive_and_named() {
     let gateway = Gateway::start(Options::default());
     let publish = |len: usize| {
         let data = "x".repeat(len - 2);
-        gateway.post(
-            "/api/publish",
-            &format!(r#"{{"channel":"a","data":"{data}"}}"#),
-        )
+        gateway.post("/api/publish", &format!(r#"{{"channel":"a","data":"{data}"}}"#))
     };
     assert_eq!(publish(limits::PUBLICATION_SIZE_DEFAULT).offset(), 1);
     let message = publish(limits::PUBLICATION_SIZE_DEFAULT + 1).error(200, 107);
-    assert!(
-        message.contains("publication_size (65536)") && message.contains("65537"),
-        "{message}"
-    );
+    assert!(message.contains("publication_size (65536)") && message.contains("65537"), "{message}");
 }
 
 #[test]
@@ -120,34 +87,17 @@ fn unreadable_json_is_400_and_says_where() {
     for (body, text) in [
         ("", "line 1 column 0"),
         ("{\n\"channel\":\"a\",\n\"data\": tru }", "line 3 column 12"),
-        (
-            r#"{"channel":5,"data":1}"#,
-            "channel: invalid type: integer `5`, expected a string",
-        ),
-        (
-            r#"{"channel":"a","dat":1}"#,
-            "unknown field `dat`, expected one of",
-        ),
-        (
-            r#"{"channel":"a","data":1,"data":2}"#,
-            "duplicate field `data`",
-        ),
+        (r#"{"channel":5,"data":1}"#, "channel: invalid type: integer `5`, expected a string"),
+        (r#"{"channel":"a","dat":1}"#, "unknown field `dat`, expected one of"),
+        (r#"{"channel":"a","data":1,"data":2}"#, "duplicate field `data`"),
         (r#"["a",1]"#, "expected an object"),
         ("{\"channel\":\"a\",\"data\":1}\0", "trailing characters"),
     ] {
         let message = gateway.post("/api/publish", body).error(400, 107);
-        assert!(
-            message.contains(text) && message.contains("line"),
-            "{message}"
-        );
+        assert!(message.contains(text) && message.contains("line"), "{message}");
     }
-    let message = gateway
-        .post("/api/publish", &"[".repeat(1_000_000))
-        .error(400, 107);
-    assert!(
-        message.contains("channel and either data or b64data"),
-        "{message}"
-    );
+    let message = gateway.post("/api/publish", &"[".repeat(1_000_000)).error(400, 107);
+    assert!(message.contains("channel and either data or b64data"), "{message}");
     gateway.assert_nothing_published();
 }
 
@@ -165,9 +115,7 @@ fn a_body_that_is_not_utf8_is_400() {
 #[test]
 fn broadcast_of_1000_channels_answers_in_order() {
     let gateway = Gateway::start(Options::default());
-    let names: Vec<_> = (0..limits::BROADCAST_CHANNELS_MAX)
-        .map(|n| format!("c{n}"))
-        .collect();
+    let names: Vec<_> = (0..limits::BROADCAST_CHANNELS_MAX).map(|n| format!("c{n}")).collect();
     let body = serde_json::json!({"channels": names, "data": {"n": 1}}).to_string();
     let json = gateway.post("/api/broadcast", &body).json();
     let responses = json["result"]["responses"].as_array().expect("a list");
@@ -184,10 +132,7 @@ fn broadcast_of_1000_channels_answers_in_order() {
     let mut last = std::collections::BTreeSet::from([0]);
     for response in responses {
         let offset = offset(response);
-        assert!(
-            last.contains(&(offset - 1)),
-            "offset {offset} is out of order"
-        );
+        assert!(last.contains(&(offset - 1)), "offset {offset} is out of order");
         last.insert(offset);
     }
     gateway.assert_nothing_published();
@@ -199,10 +144,7 @@ fn broadcast_with_bad_input_publishes_nothing() {
     let many = serde_json::json!({"channels": vec!["a"; 1_001], "data": 1}).to_string();
     for (body, text) in [
         (r#"{"channels":["a",""],"data":1}"#, "channels[1] is empty"),
-        (
-            r#"{"channels":["a","b\u0007"],"data":1}"#,
-            "channels[1] holds",
-        ),
+        (r#"{"channels":["a","b\u0007"],"data":1}"#, "channels[1] holds"),
         (r#"{"channels":[],"data":1}"#, "channels is empty"),
         (r#"{"data":1}"#, "channels is missing"),
         (r#"{"channels":["a"]}"#, "data is missing"),
@@ -225,10 +167,8 @@ fn broadcast_with_bad_input_publishes_nothing() {
 #[test]
 fn broadcast_gives_each_channel_its_own_error() {
     let gateway = Gateway::start(Options::default());
-    let answer = gateway.post(
-        "/api/broadcast",
-        r#"{"channels":["a","full","a"],"b64data":"AA=="}"#,
-    );
+    let answer =
+        gateway.post("/api/broadcast", r#"{"channels":["a","full","a"],"b64data":"AA=="}"#);
     let json = answer.json();
     let responses = json["result"]["responses"].as_array().expect("a list");
     assert_eq!(offset(&responses[0]) + 1, offset(&responses[2]));
@@ -238,11 +178,7 @@ fn broadcast_gives_each_channel_its_own_error() {
 
 #[test]
 fn a_full_mailbox_is_503_at_once_and_nothing_is_published() {
-    let mut gateway = Gateway::start(Options {
-        lane_len: 1,
-        held: true,
-        ..Options::default()
-    });
+    let mut gateway = Gateway::start(Options { lane_len: 1, held: true, ..Options::default() });
     // One publish for each lane is taken, the others are refused.
     let waiting = gateway.begin_broadcast(100);
     gateway.await_rung();
@@ -264,10 +200,7 @@ fn a_full_mailbox_is_503_at_once_and_nothing_is_published() {
     let answer = read_answer(waiting);
     assert_eq!(answer.status, 200);
     let json = answer.json();
-    let responses = json["result"]["responses"]
-        .as_array()
-        .expect("a list")
-        .iter();
+    let responses = json["result"]["responses"].as_array().expect("a list").iter();
     let (done, failed): (Vec<_>, Vec<_>) = responses.partition(|one| one.get("result").is_some());
     assert_eq!((done.len(), failed.len()), (2, 98));
     assert!(failed.iter().all(|one| one["error"]["code"] == 100));
@@ -277,9 +210,7 @@ fn a_full_mailbox_is_503_at_once_and_nothing_is_published() {
 #[test]
 fn a_full_table_of_channels_is_503() {
     let gateway = Gateway::start(Options::default());
-    let message = gateway
-        .post("/api/publish", r#"{"channel":"full","data":1}"#)
-        .error(503, 100);
+    let message = gateway.post("/api/publish", r#"{"channel":"full","data":1}"#).error(503, 100);
     assert!(message.contains("table of channels"), "{message}");
 }
 
@@ -287,19 +218,14 @@ fn a_full_table_of_channels_is_503() {
 fn publishing_stays_open_while_draining_and_ends_when_drained() {
     let gateway = Gateway::start(Options::default());
     let publish = || gateway.post("/api/publish", r#"{"channel":"a","data":1}"#);
-    assert_eq!(
-        (gateway.get("/health").status, &*gateway.get("/health").body),
-        (200, "{}")
-    );
+    assert_eq!((gateway.get("/health").status, &*gateway.get("/health").body), (200, "{}"));
     gateway.lifecycle.advance(Phase::Draining);
     let answer = gateway.get("/health");
     assert!(answer.error(503, 100).contains("draining"));
     assert_eq!(publish().offset(), 1);
     gateway.lifecycle.advance(Phase::Drained);
     publish().error(503, 100);
-    gateway
-        .post("/api/broadcast", r#"{"channels":["a"],"data":1}"#)
-        .error(503, 100);
+    gateway.post("/api/broadcast", r#"{"channels":["a"],"data":1}"#).error(503, 100);
     gateway.get("/health").error(503, 100);
     assert_eq!(gateway.next_published().0, "a".into());
     gateway.assert_nothing_published();
@@ -307,10 +233,7 @@ fn publishing_stays_open_while_draining_and_ends_when_drained() {
 
 #[test]
 fn a_publish_left_in_the_lane_of_an_ended_shard_is_503() {
-    let mut gateway = Gateway::start(Options {
-        held: true,
-        ..Options::default()
-    });
+    let mut gateway = Gateway::start(Options { held: true, ..Options::default() });
     let waiting = gateway.begin_broadcast(100);
     gateway.await_rung();
     gateway.held.clear();
@@ -329,10 +252,7 @@ fn a_body_above_1_mib_is_413_also_for_who_writes_first_and_reads_afterwards() {
     let gateway = Gateway::start(Options::default());
     let publish = |padding: usize| {
         let body = r#"{"channel":"a","data":1}"#;
-        gateway.post(
-            "/api/publish",
-            &format!("{body}{}", " ".repeat(padding - body.len())),
-        )
+        gateway.post("/api/publish", &format!("{body}{}", " ".repeat(padding - body.len())))
     };
     assert_eq!(publish(limits::API_BODY_MAX).offset(), 1);
     for len in [limits::API_BODY_MAX + 1, limits::API_DISCARD_MAX] {
@@ -354,9 +274,7 @@ fn a_body_that_ends_early_is_400() {
     let mut socket = gateway.connect();
     let head = "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                 Content-Length: 100\r\n\r\n{\"channel\"";
-    socket
-        .write_all(head.as_bytes())
-        .expect("the gateway reads");
+    socket.write_all(head.as_bytes()).expect("the gateway reads");
     socket.shutdown(std::net::Shutdown::Write).expect("open");
     read_answer(socket).error(400, 107);
 }

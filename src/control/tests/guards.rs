@@ -6,10 +6,7 @@ const BODY: &str = r#"{"channel":"a","data":1}"#;
 
 /// A publish with exactly these header lines besides the length.
 fn publish(gateway: &Gateway, line: &str, headers: &[&str]) -> Answer {
-    let headers: String = headers
-        .iter()
-        .map(|header| format!("{header}\r\n"))
-        .collect();
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     let len = BODY.len();
     gateway.send(format!(
         "{line} HTTP/1.1\r\nConnection: close\r\nContent-Length: {len}\r\n{headers}\r\n{BODY}"
@@ -18,10 +15,7 @@ fn publish(gateway: &Gateway, line: &str, headers: &[&str]) -> Answer {
 
 #[test]
 fn with_a_key_only_the_key_counts() {
-    let gateway = Gateway::start(Options {
-        key: Some("open sesame"),
-        ..Options::default()
-    });
+    let gateway = Gateway::start(Options { key: Some("open sesame"), ..Options::default() });
     let call = |header: &str| {
         let mut headers = vec!["Host: push.example", "Content-Type: application/json"];
         headers.extend((!header.is_empty()).then_some(header));
@@ -53,18 +47,10 @@ fn with_a_key_only_the_key_counts() {
         let answer = call(header);
         answer.error(401, 101);
         assert_eq!(answer.header("www-authenticate"), Some("apikey"));
-        assert!(
-            !answer.head.to_lowercase().contains("access-control"),
-            "{answer:?}"
-        );
+        assert!(!answer.head.to_lowercase().contains("access-control"), "{answer:?}");
     }
     let headers = ["Host: a", "Content-Type: application/json"];
-    publish(
-        &gateway,
-        "POST /api/publish?api_key=open%20sesame",
-        &headers,
-    )
-    .error(401, 101);
+    publish(&gateway, "POST /api/publish?api_key=open%20sesame", &headers).error(401, 101);
     publish(&gateway, "POST /api/nothing", &headers).error(401, 101);
     let headers = ["Host: a", "X-API-Key: open sesame"];
     publish(&gateway, "POST /api/publish", &headers).error(415, 107);
@@ -72,9 +58,8 @@ fn with_a_key_only_the_key_counts() {
     assert_eq!(gateway.stats.control.counters.api_refused.get(), 13);
     assert_eq!(gateway.stats.control.counters.api_errors.get(), 0);
     for path in ["/health", "/metrics", "/"] {
-        let answer = gateway.send(format!(
-            "GET {path} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n"
-        ));
+        let answer =
+            gateway.send(format!("GET {path} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n"));
         assert_eq!(answer.status, 200, "{path}");
     }
 }
@@ -96,11 +81,8 @@ fn without_a_key_only_loopback_hosts_are_served() {
         (403, "Host: localhost\r\nHost: push.example"),
     ];
     for (status, host) in hosts {
-        let answer = publish(
-            &gateway,
-            "POST /api/publish",
-            &[host, "Content-Type: application/json"],
-        );
+        let answer =
+            publish(&gateway, "POST /api/publish", &[host, "Content-Type: application/json"]);
         assert_eq!(answer.status, status, "{host}: {answer:?}");
         if status == 403 {
             assert!(answer.error(403, 103).contains("loopback"));
@@ -127,23 +109,13 @@ fn without_a_key_no_foreign_origin_is_served() {
         (403, "Origin: null"),
         (403, "Origin:"),
         (403, "Origin: http://localhost:8001.evil.example"),
-        (
-            403,
-            "Origin: http://localhost:8001\r\nOrigin: https://evil.example",
-        ),
+        (403, "Origin: http://localhost:8001\r\nOrigin: https://evil.example"),
     ];
     for (status, origin) in origins {
-        let headers = [
-            "Host: localhost:8001",
-            "Content-Type: application/json",
-            origin,
-        ];
+        let headers = ["Host: localhost:8001", "Content-Type: application/json", origin];
         let answer = publish(&gateway, "POST /api/publish", &headers);
         assert_eq!(answer.status, status, "{origin}: {answer:?}");
-        assert!(
-            !answer.head.to_lowercase().contains("access-control"),
-            "{answer:?}"
-        );
+        assert!(!answer.head.to_lowercase().contains("access-control"), "{answer:?}");
         if status == 403 {
             answer.error(403, 103);
         }
@@ -158,10 +130,7 @@ fn without_a_key_no_foreign_origin_is_served() {
     ];
     let answer = publish(&gateway, "OPTIONS /api/publish", &preflight);
     assert_eq!(answer.status, 403);
-    assert!(
-        !answer.head.to_lowercase().contains("access-control"),
-        "{answer:?}"
-    );
+    assert!(!answer.head.to_lowercase().contains("access-control"), "{answer:?}");
 }
 
 #[test]
@@ -172,15 +141,9 @@ fn the_api_takes_json_only() {
         (200, "content-type: Application/JSON; charset=utf-8"),
         (415, "Content-Type: text/plain"),
         (415, "Content-Type: application/x-www-form-urlencoded"),
-        (
-            415,
-            "Content-Type: multipart/form-data; boundary=application/json",
-        ),
+        (415, "Content-Type: multipart/form-data; boundary=application/json"),
         (415, "Content-Type: application/jsonp"),
-        (
-            415,
-            "Content-Type: text/plain\r\nContent-Type: application/json",
-        ),
+        (415, "Content-Type: text/plain\r\nContent-Type: application/json"),
         (415, "Content-Type:"),
         (415, "X: no type"),
     ];
@@ -202,12 +165,7 @@ fn the_api_takes_json_only() {
 #[test]
 fn other_paths_and_methods_are_404_and_405() {
     let gateway = Gateway::start(Options::default());
-    for line in [
-        "GET /nothing",
-        "POST /api/",
-        "POST /api/presence",
-        "POST /api/publish/",
-    ] {
+    for line in ["GET /nothing", "POST /api/", "POST /api/presence", "POST /api/publish/"] {
         let answer = gateway.request(line, "Content-Type: application/json\r\n", "{}");
         assert!(answer.error(404, 104).contains("/api/publish"), "{line}");
     }

@@ -34,11 +34,7 @@ struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            key: None,
-            lane_len: 1_024,
-            held: false,
-        }
+        Self { key: None, lane_len: 1_024, held: false }
     }
 }
 
@@ -88,9 +84,7 @@ impl Gateway {
         let addr = listener.local_addr().expect("bound");
         let control = thread::spawn(move || {
             let shutdown = async { stopped.await.unwrap_or(()) };
-            control
-                .run(listener, shutdown)
-                .expect("the kernel grants an epoll instance");
+            control.run(listener, shutdown).expect("the kernel grants an epoll instance");
         });
         Self {
             addr,
@@ -109,9 +103,7 @@ impl Gateway {
     /// Sends a request as it stands and reads the answer to the end of the connection.
     fn send(&self, request: impl AsRef<[u8]>) -> Answer {
         let mut socket = self.connect();
-        socket
-            .write_all(request.as_ref())
-            .expect("the gateway reads");
+        socket.write_all(request.as_ref()).expect("the gateway reads");
         read_answer(socket)
     }
 
@@ -136,11 +128,7 @@ impl Gateway {
     }
 
     fn post(&self, path: &str, body: &str) -> Answer {
-        self.request(
-            &format!("POST {path}"),
-            "Content-Type: application/json\r\n",
-            body,
-        )
+        self.request(&format!("POST {path}"), "Content-Type: application/json\r\n", body)
     }
 
     /// Sends a broadcast to so many channels and leaves the answer unread. Which shard owns which
@@ -165,16 +153,11 @@ impl Gateway {
 
     /// The channel and payload the shards numbered next.
     fn next_published(&self) -> (ChannelName, Payload) {
-        self.published
-            .recv_timeout(DEADLINE)
-            .expect("a publication was numbered")
+        self.published.recv_timeout(DEADLINE).expect("a publication was numbered")
     }
 
     fn assert_nothing_published(&self) {
-        assert!(
-            self.published.try_recv().is_err(),
-            "something was published"
-        );
+        assert!(self.published.try_recv().is_err(), "something was published");
     }
 }
 
@@ -203,38 +186,21 @@ struct Answer {
 
 impl Answer {
     fn json(&self) -> Value {
-        assert_eq!(
-            self.header("content-type"),
-            Some("application/json"),
-            "{self:?}"
-        );
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         serde_json::from_str(&self.body).expect("JSON")
     }
 
     fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines
-            .find(|(header, _)| header.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// Asserts an error object and gives its text.
     fn error(&self, status: u16, code: u16) -> String {
         let json = self.json();
-        assert_eq!(
-            (self.status, &json["error"]["code"]),
-            (status, &code.into()),
-            "{self:?}"
-        );
-        assert_eq!(
-            json.as_object().map(|object| object.len()),
-            Some(1),
-            "{self:?}"
-        );
-        json["error"]["message"]
-            .as_str()
-            .expect("a text")
-            .to_owned()
+        assert_eq!((self.status, &json["error"]["code"]), (status, &code.into()), "{self:?}");
+        assert_eq!(json.as_object().map(|object| object.len()), Some(1), "{self:?}");
+        json["error"]["message"].as_str().expect("a text").to_owned()
     }
 
     /// Asserts a numbered publication and gives its offset.
@@ -252,20 +218,11 @@ fn offset(json: &Value) -> u64 {
 
 fn read_answer(mut socket: TcpStream) -> Answer {
     let mut bytes = Vec::new();
-    socket
-        .read_to_end(&mut bytes)
-        .expect("an answer within the deadline");
+    socket.read_to_end(&mut bytes).expect("an answer within the deadline");
     let text = String::from_utf8(bytes).expect("text");
     let (head, body) = text.split_once("\r\n\r\n").expect("a whole head");
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
-    Answer {
-        status: status.expect("a status"),
-        head: head.to_owned(),
-        body: body.to_owned(),
-    }
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Answer { status: status.expect("a status"), head: head.to_owned(), body: body.to_owned() }
 }
 
 /// Numbers publishes until told to stop; the channel `full` is one the owner has no room for.
@@ -281,18 +238,13 @@ fn answer_mail(mut post: Post, published: &mpsc::Sender<(ChannelName, Payload)>)
                     Request::Stop => return,
                     other => panic!("{other:?}"),
                 };
-                let Reply::Control(reply) = publish.reply else {
-                    panic!("control asked")
-                };
+                let Reply::Control(reply) = publish.reply else { panic!("control asked") };
                 let result = if &*publish.channel == "full" {
                     Err(PublishError::ChannelsFull)
                 } else {
                     offset += 1;
                     let _ = published.send((publish.channel, publish.payload));
-                    Ok(Position {
-                        offset,
-                        epoch: epoch(),
-                    })
+                    Ok(Position { offset, epoch: epoch() })
                 };
                 let _ = reply.send(result);
             }

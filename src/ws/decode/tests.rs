@@ -6,10 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ws::encode;
 
-const LIMITS: DecodeLimits = DecodeLimits {
-    message_size: 100_000,
-    fragments: 8,
-};
+const LIMITS: DecodeLimits = DecodeLimits { message_size: 100_000, fragments: 8 };
 
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
@@ -195,15 +192,9 @@ fn size_is_decided_from_the_declared_sum_before_memory_is_taken() {
     let cases = [
         (declare(0x82, 100_000), None),
         (declare(0x82, 100_001), Some(ProtocolError::MessageTooBig)),
-        (
-            declare(0x82, (1 << 63) - 1),
-            Some(ProtocolError::MessageTooBig),
-        ),
+        (declare(0x82, (1 << 63) - 1), Some(ProtocolError::MessageTooBig)),
         (declare(0x82, 1 << 63), Some(ProtocolError::LengthTopBitSet)),
-        (
-            declare(0x82, u64::MAX),
-            Some(ProtocolError::LengthTopBitSet),
-        ),
+        (declare(0x82, u64::MAX), Some(ProtocolError::LengthTopBitSet)),
     ];
     for (wire, fault) in cases {
         let mut decoder = Decoder::new(Role::Server);
@@ -224,10 +215,7 @@ fn size_is_decided_from_the_declared_sum_before_memory_is_taken() {
 
 #[test]
 fn the_message_limit_is_inclusive() {
-    let limits = DecodeLimits {
-        message_size: 1_000,
-        fragments: 2,
-    };
+    let limits = DecodeLimits { message_size: 1_000, fragments: 2 };
     for (first_len, second_len, fault) in [
         (1_000, 0, None),
         (400, 600, None),
@@ -247,10 +235,7 @@ fn the_message_limit_is_inclusive() {
 
 #[test]
 fn heap_follows_what_arrived_not_what_was_declared() {
-    let limits = DecodeLimits {
-        message_size: 16 << 20,
-        fragments: 8,
-    };
+    let limits = DecodeLimits { message_size: 16 << 20, fragments: 8 };
     for fin in [true, false] {
         let stream = masked(fin, Opcode::Binary, &vec![5; 1 << 20]);
         let mut decoder = Decoder::new(Role::Server);
@@ -302,10 +287,8 @@ fn faulty_text_fails_before_its_frame_is_complete() {
 
 #[test]
 fn after_close_and_after_a_fault_everything_is_ignored() {
-    let ends = [
-        masked(true, Opcode::Close, &[3, 232]),
-        masked(true, Opcode::Binary, b"inside another"),
-    ];
+    let ends =
+        [masked(true, Opcode::Close, &[3, 232]), masked(true, Opcode::Binary, b"inside another")];
     for mut end in ends {
         let mut decoder = Decoder::new(Role::Server);
         let open = masked(false, Opcode::Binary, &[1; 500]);
@@ -374,12 +357,8 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
 
 /// A text message in fragments cut anywhere, so also inside characters, with pings between them.
 fn any_message() -> impl Strategy<Value = Vec<u8>> {
-    (
-        "[aé€😀]{0,60}",
-        proptest::collection::vec(0.0..1.0_f64, 0..5),
-        any::<[u8; 4]>(),
-    )
-        .prop_map(|(text, mut cuts, key)| {
+    ("[aé€😀]{0,60}", proptest::collection::vec(0.0..1.0_f64, 0..5), any::<[u8; 4]>()).prop_map(
+        |(text, mut cuts, key)| {
             cuts.sort_by(f64::total_cmp);
             let mut stream = Vec::new();
             let mut start = 0;
@@ -395,7 +374,8 @@ fn any_message() -> impl Strategy<Value = Vec<u8>> {
             }
             encode::append_masked(&mut stream, true, opcode, &text.as_bytes()[start..], key);
             stream
-        })
+        },
+    )
 }
 
 proptest! {
