@@ -161,7 +161,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     ///
     /// # Errors
     /// The ring is broken; the process cannot go on.
-    pub fn run(mut self) -> Result<(), Fault> {
+    pub fn run(&mut self) -> Result<(), Fault> {
         while !self.core.stopping {
             self.turn()?;
         }

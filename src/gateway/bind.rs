@@ -1,0 +1,57 @@
+//! The two listening sockets.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+
+use super::ServeError;
+use crate::limits;
+
+/// A client port that is bound but refuses clients still: it listens when all threads are ready.
+#[derive(Debug)]
+pub(super) struct BoundClients {
+    socket: OwnedFd,
+    address: SocketAddr,
+}
+
+/// Binds the admin port and listens.
+///
+/// `SO_REUSEADDR` is set, contrary to the first plan: on Linux it admits no second listener, and
+/// without it a restart would fail for a minute after any HTTP client whose connection we closed.
+pub(super) fn admin(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listener = bound(address).and_then(|socket| {
+        listen(&socket, limits::LISTEN_BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    });
+    listener.map_err(|source| ServeError::Bind { key: "server.admin", address, source })
+}
+
+/// Binds the client port without listening.
+pub(super) fn clients(address: SocketAddr) -> Result<BoundClients, ServeError> {
+    let error = |source| ServeError::Bind { key: "server.listen", address, source };
+    let socket = bound(address).map_err(error)?;
+    Ok(BoundClients { socket, address })
+}
+
+impl BoundClients {
+    /// Opens the port.
+    pub(super) fn listen(self) -> Result<TcpListener, ServeError> {
+        let Self { socket, address } = self;
+        let error = |source| ServeError::Bind { key: "server.listen", address, source };
+        listen(&socket, limits::LISTEN_BACKLOG).map_err(|errno| error(errno.into()))?;
+        Ok(TcpListener::from(socket))
+    }
+}
+
+fn bound(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    Ok(socket)
+}
