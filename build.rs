@@ -32,15 +32,7 @@ fn commit(root: &Path) -> Option<String> {
 
 /// The first line `git` prints, if it succeeds.
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git")
-        .args(arguments)
-        .current_dir(root)
-        .output()
-        .ok()?;
+    let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    output
-        .status
-        .success()
-        .then(|| text.trim().to_owned())
-        .filter(|text| !text.is_empty())
+    output.status.success().then(|| text.trim().to_owned()).filter(|text| !text.is_empty())
 }

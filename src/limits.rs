@@ -211,8 +211,4 @@ const _: () = assert!(MESSAGE_SIZE_DEFAULT <= OUTBOX_BYTES_DEFAULT);
 const _: () = assert!(ECHO_MESSAGE_SIZE_DEFAULT <= MESSAGE_SIZE_MAX);
 const _: () = assert!(CQ_ENTRIES_DEFAULT >= 2 * SQ_ENTRIES_DEFAULT);
 const _: () = assert!(RECV_BUFFER_SIZE_MIN as usize >= CONTROL_PAYLOAD_MAX + 14);
-const _: () = assert!(
-    CONNECTIONS_PER_SHARD_MAX
-        .checked_mul(SHARDS_MAX as u32)
-        .is_some()
-);
+const _: () = assert!(CONNECTIONS_PER_SHARD_MAX.checked_mul(SHARDS_MAX as u32).is_some());

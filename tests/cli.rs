@@ -17,21 +17,14 @@ fn tidegate(arguments: &[&str]) -> Command {
 }
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = tidegate(arguments).output().unwrap();
-    (
-        status.code(),
-        String::from_utf8(stdout).unwrap(),
-        String::from_utf8(stderr).unwrap(),
-    )
+    let Output { status, stdout, stderr } = tidegate(arguments).output().expect("it starts");
+    let text = |bytes| String::from_utf8(bytes).expect("it prints UTF-8");
+    (status.code(), text(stdout), text(stderr))
 }
 
 fn settings_file(name: &str, text: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::write(&path, text).unwrap();
+    fs::write(&path, text).expect("cargo made the directory");
     path
 }
 
@@ -39,25 +32,14 @@ fn settings_file(name: &str, text: &str) -> PathBuf {
 fn version_names_the_commit() {
     let (code, out, _) = run(&["--version"]);
     assert_eq!(code, Some(0));
-    let rest = out
-        .trim_end()
-        .strip_prefix(concat!("tidegate ", env!("CARGO_PKG_VERSION")))
-        .unwrap();
+    let rest =
+        out.trim_end().strip_prefix(concat!("tidegate ", env!("CARGO_PKG_VERSION"))).unwrap();
     let root = env!("CARGO_MANIFEST_DIR");
     if PathBuf::from(root).join(".git").exists() {
-        let head = Command::new("git")
-            .args(["rev-parse", "HEAD"])
-            .current_dir(root)
-            .output();
+        let head = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root).output();
         let head = String::from_utf8(head.unwrap().stdout).unwrap();
-        let commit = rest
-            .strip_prefix(" (")
-            .and_then(|rest| rest.strip_suffix(')'))
-            .unwrap();
-        assert!(
-            commit.len() >= 12 && head.starts_with(commit),
-            "{commit} is not {head}"
-        );
+        let commit = rest.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')')).unwrap();
+        assert!(commit.len() >= 12 && head.starts_with(commit), "{commit} is not {head}");
     } else {
         assert_eq!(rest, "");
     }
@@ -67,10 +49,7 @@ fn version_names_the_commit() {
 fn config_default_prints_the_example_file() {
     let (code, out, error) = run(&["config", "default"]);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tidegate.example.toml");
-    assert_eq!(
-        (code, out, error),
-        (Some(0), fs::read_to_string(path).unwrap(), String::new())
-    );
+    assert_eq!((code, out, error), (Some(0), fs::read_to_string(path).unwrap(), String::new()));
     assert_eq!(run(&["config", "check", "--config", path]).0, Some(0));
 }
 
@@ -83,10 +62,7 @@ fn an_unknown_key_stops_with_file_line_and_nearest() {
     );
     for command in [&["serve"][..], &["config", "check"], &["doctor"]] {
         let (code, out, error) = run(&[command, &["--config", path]].concat());
-        assert_eq!(
-            (code, out.as_str(), error.as_str()),
-            (Some(2), "", expected.as_str())
-        );
+        assert_eq!((code, out.as_str(), error.as_str()), (Some(2), "", expected.as_str()));
     }
 }
 
@@ -106,14 +82,8 @@ fn flags_win_over_the_environment_which_wins_over_the_file() {
     assert!(
         check(&[], Some("of env")).contains("TIDEGATE_SERVER_SHARDS: server.shards is \"of env\"")
     );
-    let flag = check(
-        &["--shards", "of a flag", "--set", "server.shards=of set"],
-        Some("of env"),
-    );
-    assert!(
-        flag.contains("--shards: server.shards is \"of a flag\""),
-        "{flag}"
-    );
+    let flag = check(&["--shards", "of a flag", "--set", "server.shards=of set"], Some("of env"));
+    assert!(flag.contains("--shards: server.shards is \"of a flag\""), "{flag}");
     assert_eq!(check(&["--shards", "2"], Some("of env")), "");
 }
 
@@ -129,18 +99,10 @@ fn wrong_arguments_and_settings_are_exit_code_2() {
     ];
     for arguments in cases {
         let (code, out, error) = run(arguments);
-        assert_eq!(
-            (code, out.as_str()),
-            (Some(2), ""),
-            "{arguments:?}: {error}"
-        );
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}: {error}");
         assert!(!error.is_empty());
     }
-    assert!(
-        run(&["serve", "--admin", "0.0.0.0:8001"])
-            .2
-            .contains("set TIDEGATE_API_KEY")
-    );
+    assert!(run(&["serve", "--admin", "0.0.0.0:8001"]).2.contains("set TIDEGATE_API_KEY"));
 }
 
 #[test]

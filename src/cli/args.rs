@@ -103,11 +103,7 @@ impl Settings {
             ("--log-level", "log.level", &self.log_level),
         ];
         let named = named.into_iter().filter_map(|(flag, key, value)| {
-            Some(FlagSetting {
-                flag,
-                key: key.to_owned(),
-                value: value.clone()?,
-            })
+            Some(FlagSetting { flag, key: key.to_owned(), value: value.clone()? })
         });
         let set = self.set.iter().map(|(key, value)| FlagSetting {
             flag: "--set",
@@ -126,20 +122,14 @@ impl Settings {
 impl Doctor {
     /// File and environment for `config`.
     pub(super) fn inputs(&self) -> Inputs {
-        Inputs {
-            file: self.config.clone(),
-            environment: environment(),
-            ..Inputs::default()
-        }
+        Inputs { file: self.config.clone(), environment: environment(), ..Inputs::default() }
     }
 }
 
 /// The environment as text. What is no UTF-8 gets a replacement character, which no key takes.
 fn environment() -> Vec<(String, String)> {
     let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
-    std::env::vars_os()
-        .map(|(name, value)| (text(name), text(value)))
-        .collect()
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), &'static str> {

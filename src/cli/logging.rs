@@ -40,10 +40,7 @@ impl<'a, W: Write, F: Fn() -> W> MakeWriter<'a> for Lines<F> {
     type Writer = Line<W>;
 
     fn make_writer(&'a self) -> Line<W> {
-        Line {
-            format: self.format,
-            out: (self.open)(),
-        }
+        Line { format: self.format, out: (self.open)() }
     }
 }
 
@@ -116,10 +113,7 @@ mod tests {
     fn logged(format: LogFormat, log: impl FnOnce()) -> String {
         let captured = Captured::default();
         let out = captured.clone();
-        let log_settings = Log {
-            format,
-            level: tracing::Level::INFO,
-        };
+        let log_settings = Log { format, level: tracing::Level::INFO };
         let subscriber = subscriber(&log_settings, move || out.clone());
         tracing::dispatcher::with_default(&subscriber, log);
         let bytes = captured.0.lock().unwrap().clone();
@@ -159,12 +153,7 @@ mod tests {
 
     #[test]
     fn what_is_harmless_is_left_alone() {
-        let text = logged(LogFormat::Text, || {
-            tracing::info!(channel = "news:über", "grüße")
-        });
-        assert!(
-            text.contains("grüße") && text.contains("channel=\"news:über\""),
-            "{text}"
-        );
+        let text = logged(LogFormat::Text, || tracing::info!(channel = "news:über", "grüße"));
+        assert!(text.contains("grüße") && text.contains("channel=\"news:über\""), "{text}");
     }
 }

@@ -26,40 +26,28 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // A closed output is no reason for another error.
             let _ = error.print();
-            return if error.use_stderr() {
-                USAGE.into()
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
     match args.command {
         Command::Serve(settings) => with_settings(&settings.inputs(), serve),
         Command::Doctor(doctor) => with_settings(&doctor.inputs(), |loaded| {
             let report = doctor::examine(&loaded.config);
-            let text = if doctor.json {
-                report.to_json() + "\n"
-            } else {
-                report.to_string()
-            };
-            let code = if report.can_run {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            };
+            let text = if doctor.json { report.to_json() + "\n" } else { report.to_string() };
+            let code = if report.can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE };
             print(&text).unwrap_or(code)
         }),
-        Command::Config {
-            command: ConfigCommand::Default,
-        } => print(&config::default_text()).unwrap_or(ExitCode::SUCCESS),
-        Command::Config {
-            command: ConfigCommand::Check(settings),
-        } => with_settings(&settings.inputs(), |loaded| {
-            for warning in &loaded.warnings {
-                complain("warning", warning);
-            }
-            print("the settings are valid\n").unwrap_or(ExitCode::SUCCESS)
-        }),
+        Command::Config { command: ConfigCommand::Default } => {
+            print(&config::default_text()).unwrap_or(ExitCode::SUCCESS)
+        }
+        Command::Config { command: ConfigCommand::Check(settings) } => {
+            with_settings(&settings.inputs(), |loaded| {
+                for warning in &loaded.warnings {
+                    complain("warning", warning);
+                }
+                print("the settings are valid\n").unwrap_or(ExitCode::SUCCESS)
+            })
+        }
     }
 }
 

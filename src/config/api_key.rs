@@ -18,10 +18,7 @@ pub(super) fn resolve(
     inputs: &Inputs,
     warnings: &mut Vec<Warning>,
 ) -> Result<Option<Secret>, ConfigError> {
-    let variable = inputs
-        .environment
-        .iter()
-        .find(|(name, _)| name == API_KEY_VARIABLE);
+    let variable = inputs.environment.iter().find(|(name, _)| name == API_KEY_VARIABLE);
     let (given, at) = if let Some(key) = &inputs.api_key_flag {
         warnings.push(Warning::KeyOnCommandLine);
         (Some(key), Source::Flag("--api-key"))
@@ -39,15 +36,11 @@ pub(super) fn resolve(
         _ if path.is_empty() => return Ok(None),
         _ => read_file(Path::new(path), warnings).map_err(|e| (path_at, e)),
     };
-    read.map(Some)
-        .map_err(|(at, fault)| ConfigError::ApiKey { at, fault })
+    read.map(Some).map_err(|(at, fault)| ConfigError::ApiKey { at, fault })
 }
 
 fn read_file(path: &Path, warnings: &mut Vec<Warning>) -> Result<Secret, ApiKeyFault> {
-    let unreadable = |error: io::Error| ApiKeyFault::FileUnreadable {
-        path: path.into(),
-        error,
-    };
+    let unreadable = |error: io::Error| ApiKeyFault::FileUnreadable { path: path.into(), error };
     let file = File::open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     if mode & OTHERS_READ != 0 {
@@ -56,9 +49,7 @@ fn read_file(path: &Path, warnings: &mut Vec<Warning>) -> Result<Secret, ApiKeyF
     let mut bytes = Vec::new();
     // One byte more than allowed, and room for the line end an editor leaves.
     let longest = limits::API_KEY_SIZE_MAX as u64 + 3;
-    file.take(longest)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(longest).read_to_end(&mut bytes).map_err(unreadable)?;
     check(String::from_utf8_lossy(&bytes).trim())
 }
 

@@ -184,11 +184,7 @@ impl fmt::Display for Allowed {
                 f.write_str("an address and a port, such as 127.0.0.1:8000 or [::1]:8000")
             }
             Self::Shards => {
-                write!(
-                    f,
-                    "\"auto\", or a whole number from 0 (auto) to {}",
-                    limits::SHARDS_MAX
-                )
+                write!(f, "\"auto\", or a whole number from 0 (auto) to {}", limits::SHARDS_MAX)
             }
             Self::Cores => f.write_str("numbers of cores and ranges of them, such as 0,1 or 0-3"),
             Self::List(most) => write!(f, "a list of at most {most} entries"),
@@ -277,10 +273,7 @@ impl fmt::Display for Conflict {
                 "a shard's outboxes must hold at least one: raise limits.outbox_shard_bytes from \
                  {shard} to at least {outbox} bytes, or lower limits.outbox_bytes"
             ),
-            Self::CompletionsBelowSubmissions {
-                submissions,
-                completions,
-            } => write!(
+            Self::CompletionsBelowSubmissions { submissions, completions } => write!(
                 f,
                 "each submission may complete more than once: raise limits.cq_entries from \
                  {completions} to at least {}, or lower limits.sq_entries",
@@ -401,9 +394,5 @@ impl fmt::Display for Warning {
 }
 
 fn did_you_mean(nearest: &str) -> String {
-    if nearest.is_empty() {
-        String::new()
-    } else {
-        format!("; did you mean {nearest}?")
-    }
+    if nearest.is_empty() { String::new() } else { format!("; did you mean {nearest}?") }
 }

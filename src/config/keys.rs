@@ -54,18 +54,9 @@ impl Preset {
 /// The tables, in the order of the printed text.
 pub(super) const TABLES: [(&str, &str); 5] = [
     ("server", "Addresses, threads, trust."),
-    (
-        "limits",
-        "Bounds. Past each of them something is refused, closed or counted, never silent.",
-    ),
-    (
-        "echo",
-        "The path /echo, which sends every message back. For load tests; off by default.",
-    ),
-    (
-        "raw",
-        "The path /raw?channel=A&channel=B, where each publication is one message.",
-    ),
+    ("limits", "Bounds. Past each of them something is refused, closed or counted, never silent."),
+    ("echo", "The path /echo, which sends every message back. For load tests; off by default."),
+    ("raw", "The path /raw?channel=A&channel=B, where each publication is one message."),
     ("log", "Log lines on standard error."),
 ];
 
@@ -77,13 +68,7 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
 /// The environment variable that sets `key`: `server.listen` is `TIDEGATE_SERVER_LISTEN`.
 pub(super) fn variable(key: &str) -> String {
     let mut name = String::from(ENVIRONMENT_PREFIX);
-    name.extend(key.chars().map(|c| {
-        if c == '.' {
-            '_'
-        } else {
-            c.to_ascii_uppercase()
-        }
-    }));
+    name.extend(key.chars().map(|c| if c == '.' { '_' } else { c.to_ascii_uppercase() }));
     name
 }
 
@@ -103,10 +88,7 @@ pub(super) fn nearest_table(typed: &str) -> Option<&'static str> {
 
 /// The environment variable nearest to what was typed, if one is near enough to be meant.
 pub(super) fn nearest_variable(typed: &str) -> Option<String> {
-    let known = KEYS
-        .iter()
-        .map(|key| variable(key.name))
-        .chain([API_KEY_VARIABLE.to_owned()]);
+    let known = KEYS.iter().map(|key| variable(key.name)).chain([API_KEY_VARIABLE.to_owned()]);
     nearest(typed, known)
 }
 
@@ -170,21 +152,11 @@ pub(super) const API_KEY_VARIABLE: &str = "TIDEGATE_API_KEY";
 pub(super) const FILE_VARIABLE: &str = "TIDEGATE_CONFIG";
 
 const fn key(name: &'static str, default: Preset, meaning: &'static str) -> Key {
-    Key {
-        name,
-        default,
-        dev: None,
-        meaning,
-    }
+    Key { name, default, dev: None, meaning }
 }
 
 const fn dev(name: &'static str, default: Preset, dev: Preset, meaning: &'static str) -> Key {
-    Key {
-        name,
-        default,
-        dev: Some(dev),
-        meaning,
-    }
+    Key { name, default, dev: Some(dev), meaning }
 }
 
 /// All keys, in the order of the printed text.
@@ -312,12 +284,7 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Count(limits::CQ_ENTRIES_DEFAULT as u64),
         "Completion queue entries of a shard's ring, at least twice sq_entries.",
     ),
-    dev(
-        "echo.enabled",
-        Preset::Switch(false),
-        Preset::Switch(true),
-        "Whether the path exists.",
-    ),
+    dev("echo.enabled", Preset::Switch(false), Preset::Switch(true), "Whether the path exists."),
     key(
         "echo.message_limit",
         Preset::Bytes(limits::ECHO_MESSAGE_SIZE_DEFAULT as u64),
@@ -341,11 +308,7 @@ pub(super) const KEYS: &[Key] = &[
         Preset::List(&["*"]),
         "Channels anyone may publish to with publish=1: patterns, as above.",
     ),
-    key(
-        "log.format",
-        Preset::Text("text"),
-        "\"text\" for people, \"json\" for one object a line.",
-    ),
+    key("log.format", Preset::Text("text"), "\"text\" for people, \"json\" for one object a line."),
     key(
         "log.level",
         Preset::Text("info"),

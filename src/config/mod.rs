@@ -45,17 +45,11 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
 pub fn allowed_cores() -> Vec<usize> {
     let counted = || std::thread::available_parallelism().map_or(1, usize::from);
     let listed: Vec<usize> = match rustix::thread::sched_getaffinity(None) {
-        Ok(mask) => (0..CpuSet::MAX_CPU)
-            .filter(|core| mask.is_set(*core))
-            .collect(),
+        Ok(mask) => (0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).collect(),
         Err(_) => Vec::new(),
     };
     // A kernel with more cores than a mask holds refuses the question.
-    if listed.is_empty() {
-        (0..counted()).collect()
-    } else {
-        listed
-    }
+    if listed.is_empty() { (0..counted()).collect() } else { listed }
 }
 
 /// Settings that hold, and what is probably not meant by them.

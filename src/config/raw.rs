@@ -61,10 +61,7 @@ impl RawConfig {
     ///
     /// The file cannot be read, is not TOML, or a key does not exist.
     pub(super) fn read(inputs: &Inputs) -> Result<Self, ConfigError> {
-        let mut typed = Self {
-            settings: BTreeMap::new(),
-            warnings: Vec::new(),
-        };
+        let mut typed = Self { settings: BTreeMap::new(), warnings: Vec::new() };
         if let Some(path) = &inputs.file {
             typed.take_file(path)?;
         }
@@ -79,19 +76,10 @@ impl RawConfig {
             None => false,
         };
         for key in KEYS {
-            typed
-                .settings
-                .entry(key.name)
-                .or_insert_with(|| match key.dev.filter(|_| dev) {
-                    Some(preset) => Setting {
-                        value: preset.value(),
-                        at: Source::Dev,
-                    },
-                    None => Setting {
-                        value: key.default.value(),
-                        at: Source::Default,
-                    },
-                });
+            typed.settings.entry(key.name).or_insert_with(|| match key.dev.filter(|_| dev) {
+                Some(preset) => Setting { value: preset.value(), at: Source::Dev },
+                None => Setting { value: key.default.value(), at: Source::Default },
+            });
         }
         Ok(typed)
     }
@@ -163,11 +151,7 @@ impl RawConfig {
         key: &'static str,
         allowed: Allowed,
     ) -> Result<T, ConfigError> {
-        let parsed = self
-            .setting(key)
-            .value
-            .as_text()
-            .and_then(|text| text.parse().ok());
+        let parsed = self.setting(key).value.as_text().and_then(|text| text.parse().ok());
         parsed.ok_or_else(|| self.bad_value(key, allowed))
     }
 
@@ -178,11 +162,8 @@ impl RawConfig {
         allowed: Allowed,
         read: impl Fn(&str) -> Option<T>,
     ) -> Result<Vec<T>, ConfigError> {
-        let entries = self
-            .setting(key)
-            .value
-            .as_list()
-            .ok_or_else(|| self.bad_value(key, allowed))?;
+        let entries =
+            self.setting(key).value.as_list().ok_or_else(|| self.bad_value(key, allowed))?;
         if entries.len() > limits::CONFIG_LIST_LEN_MAX {
             return Err(self.bad_value(key, Allowed::List(limits::CONFIG_LIST_LEN_MAX)));
         }
@@ -193,18 +174,11 @@ impl RawConfig {
     /// The error that `key` has a value it does not take.
     pub(super) fn bad_value(&self, key: &'static str, allowed: Allowed) -> ConfigError {
         let Setting { value, at } = self.setting(key);
-        ConfigError::BadValue {
-            at: at.clone(),
-            key,
-            found: value.to_string(),
-            allowed,
-        }
+        ConfigError::BadValue { at: at.clone(), key, found: value.to_string(), allowed }
     }
 
     fn setting(&self, key: &str) -> &Setting {
-        self.settings
-            .get(key)
-            .expect("every key asked for is in the table of keys")
+        self.settings.get(key).expect("every key asked for is in the table of keys")
     }
 
     fn take(&mut self, key: &str, value: Value, at: Source) -> Result<(), ConfigError> {
@@ -229,13 +203,7 @@ impl RawConfig {
         match KEYS.iter().find(|key| keys::variable(key.name) == name) {
             Some(key) => {
                 let at = Source::Environment(name.to_owned());
-                self.settings.insert(
-                    key.name,
-                    Setting {
-                        value: Value::Typed(value.into()),
-                        at,
-                    },
-                );
+                self.settings.insert(key.name, Setting { value: Value::Typed(value.into()), at });
             }
             None => self.warnings.push(Warning::UnknownVariable {
                 name: name.to_owned(),
@@ -249,11 +217,7 @@ impl RawConfig {
         let shared: Arc<Path> = path.into();
         let at = |offset: usize| Source::File {
             path: Arc::clone(&shared),
-            line: 1 + text
-                .bytes()
-                .take(offset)
-                .filter(|byte| *byte == b'\n')
-                .count(),
+            line: 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count(),
         };
         let document = DeTable::parse(&text).map_err(|error| ConfigError::NotToml {
             at: at(error.span().map_or(0, |span| span.start)),
@@ -300,22 +264,17 @@ impl RawConfig {
 
 /// The text of the file at `path`, which may be a pipe: its length is not known before its end.
 fn read_text(path: &Path) -> Result<String, ConfigError> {
-    let unreadable = |error| ConfigError::FileUnreadable {
-        path: path.to_owned(),
-        error,
-    };
+    let unreadable = |error| ConfigError::FileUnreadable { path: path.to_owned(), error };
     let mut text = String::new();
     let file = File::open(path).map_err(unreadable)?;
-    file.take(limits::CONFIG_FILE_SIZE_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| match error.kind() {
+    file.take(limits::CONFIG_FILE_SIZE_MAX + 1).read_to_string(&mut text).map_err(|error| {
+        match error.kind() {
             io::ErrorKind::InvalidData => unreadable(io::Error::other("it is not UTF-8 text")),
             _ => unreadable(error),
-        })?;
+        }
+    })?;
     if text.len() as u64 > limits::CONFIG_FILE_SIZE_MAX {
-        return Err(ConfigError::FileTooLong {
-            path: path.to_owned(),
-        });
+        return Err(ConfigError::FileTooLong { path: path.to_owned() });
     }
     Ok(text)
 }

@@ -40,14 +40,11 @@ pub(super) fn resolve(
     check_server(&typed, &config.server, cores)?;
     check_limits(&typed, &config)?;
     if config.server.dev && !is_loopback(config.server.listen.ip()) {
-        warnings.push(Warning::DevReachable {
-            listen: config.server.listen,
-        });
+        warnings.push(Warning::DevReachable { listen: config.server.listen });
     }
     if config.limits.publication_size > limits::API_BODY_MAX {
-        warnings.push(Warning::PublicationAboveApiBody {
-            publication: config.limits.publication_size,
-        });
+        warnings
+            .push(Warning::PublicationAboveApiBody { publication: config.limits.publication_size });
     }
     Ok(Loaded { config, warnings })
 }
@@ -58,11 +55,7 @@ fn resolve_server(
     cores: &[usize],
 ) -> Result<Server, ConfigError> {
     let mut cpus = Vec::new();
-    for core in typed
-        .list("server.cpus", Allowed::Cores, core_range)?
-        .into_iter()
-        .flatten()
-    {
+    for core in typed.list("server.cpus", Allowed::Cores, core_range)?.into_iter().flatten() {
         if !cpus.contains(&core) {
             cpus.push(core);
         }
@@ -74,14 +67,7 @@ fn resolve_server(
     Ok(Server {
         listen: typed.parsed("server.listen", Allowed::Address)?,
         admin: typed.parsed("server.admin", Allowed::Address)?,
-        shards: resolve_shards(
-            typed,
-            if cpus.is_empty() {
-                cores.len()
-            } else {
-                cpus.len()
-            },
-        )?,
+        shards: resolve_shards(typed, if cpus.is_empty() { cores.len() } else { cpus.len() })?,
         cpus,
         origins,
         trusted_proxies: typed.list("server.trusted_proxies", Allowed::Networks, network)?,
@@ -99,9 +85,7 @@ fn resolve_shards(typed: &RawConfig, cores: usize) -> Result<NonZeroU16, ConfigE
             .count(key, 0..=limits::SHARDS_MAX)
             .map_err(|_| typed.bad_value(key, Allowed::Shards))?,
     };
-    let automatic = u16::try_from(cores)
-        .unwrap_or(u16::MAX)
-        .clamp(1, limits::SHARDS_MAX);
+    let automatic = u16::try_from(cores).unwrap_or(u16::MAX).clamp(1, limits::SHARDS_MAX);
     Ok(NonZeroU16::new(typed_count)
         .unwrap_or(NonZeroU16::new(automatic).expect("clamped to at least 1")))
 }
@@ -126,16 +110,12 @@ fn resolve_limits(typed: &RawConfig) -> Result<Limits, ConfigError> {
         handshake_timeout: typed.duration("limits.handshake_timeout", times.clone())?,
         ping_interval: typed.duration("limits.ping_interval", times.clone())?,
         pong_timeout: typed.duration("limits.pong_timeout", times)?,
-        mailbox_len: typed.count(
-            "limits.mailbox_len",
-            limits::MAILBOX_LEN_MIN..=limits::MAILBOX_LEN_MAX,
-        )?,
+        mailbox_len: typed
+            .count("limits.mailbox_len", limits::MAILBOX_LEN_MIN..=limits::MAILBOX_LEN_MAX)?,
         recv_buffers,
         recv_buffer_size: typed.bytes("limits.receive_buffer_size", buffer_sizes)?,
-        sq_entries: typed.count(
-            "limits.sq_entries",
-            limits::SQ_ENTRIES_CONFIG_MIN..=limits::SQ_ENTRIES_MAX,
-        )?,
+        sq_entries: typed
+            .count("limits.sq_entries", limits::SQ_ENTRIES_CONFIG_MIN..=limits::SQ_ENTRIES_MAX)?,
         cq_entries: typed.count(
             "limits.cq_entries",
             2 * limits::SQ_ENTRIES_CONFIG_MIN..=limits::CQ_ENTRIES_MAX,
@@ -194,59 +174,33 @@ fn check_limits(typed: &RawConfig, config: &Config) -> Result<(), ConfigError> {
     let needed = bounds.publication_size + encode::HEADER_MAX;
     if outbox < needed {
         let keys = ["limits.outbox_bytes", "limits.publication_size"];
-        return Err(conflict(
-            typed,
-            Conflict::OutboxBelowPublication { outbox, needed },
-            keys,
-        ));
+        return Err(conflict(typed, Conflict::OutboxBelowPublication { outbox, needed }, keys));
     }
     if shard < outbox {
         let keys = ["limits.outbox_shard_bytes", "limits.outbox_bytes"];
-        return Err(conflict(
-            typed,
-            Conflict::ShardBelowOutbox { shard, outbox },
-            keys,
-        ));
+        return Err(conflict(typed, Conflict::ShardBelowOutbox { shard, outbox }, keys));
     }
     let (submissions, completions) = (bounds.sq_entries, bounds.cq_entries);
     if completions < 2 * submissions {
-        let found = Conflict::CompletionsBelowSubmissions {
-            submissions,
-            completions,
-        };
-        return Err(conflict(
-            typed,
-            found,
-            ["limits.cq_entries", "limits.sq_entries"],
-        ));
+        let found = Conflict::CompletionsBelowSubmissions { submissions, completions };
+        return Err(conflict(typed, found, ["limits.cq_entries", "limits.sq_entries"]));
     }
     let (pong, ping) = (bounds.pong_timeout, bounds.ping_interval);
     if pong > ping {
         let keys = ["limits.pong_timeout", "limits.ping_interval"];
-        return Err(conflict(
-            typed,
-            Conflict::PongAfterNextPing { pong, ping },
-            keys,
-        ));
+        return Err(conflict(typed, Conflict::PongAfterNextPing { pong, ping }, keys));
     }
     let connections = bounds.connections;
     let slots = limits::CONNECTIONS_PER_SHARD_MAX * u32::from(config.server.shards.get());
     if connections > slots {
         let keys = ["limits.connections", "server.shards"];
-        return Err(conflict(
-            typed,
-            Conflict::ConnectionsAboveSlots { connections, slots },
-            keys,
-        ));
+        return Err(conflict(typed, Conflict::ConnectionsAboveSlots { connections, slots }, keys));
     }
     Ok(())
 }
 
 fn conflict(typed: &RawConfig, conflict: Conflict, keys: [&'static str; 2]) -> ConfigError {
-    ConfigError::Conflict {
-        conflict,
-        set: Box::new(keys.map(|key| (key, typed.at(key)))),
-    }
+    ConfigError::Conflict { conflict, set: Box::new(keys.map(|key| (key, typed.at(key)))) }
 }
 
 /// Whether binding both would fail or leave one of them in the shadow of the other.
@@ -271,9 +225,7 @@ fn core_range(text: &str) -> Option<Vec<usize>> {
 }
 
 fn network(text: &str) -> Option<IpNet> {
-    text.parse()
-        .ok()
-        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 fn pattern(text: &str) -> Option<Pattern> {

@@ -73,12 +73,7 @@ impl Value {
 
     /// Bytes, if it is a size: a whole number of bytes, or one with the unit B, KiB, MiB or GiB.
     pub(super) fn as_bytes(&self) -> Option<u64> {
-        let units = [
-            ("KiB", 1 << 10),
-            ("MiB", 1 << 20),
-            ("GiB", 1 << 30),
-            ("B", 1),
-        ];
+        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
         self.as_quantity(&units, 1)
     }
 
@@ -101,11 +96,9 @@ impl Value {
                 }
             }
             Self::Text(text) | Self::Typed(text) if text.trim().is_empty() => Some(Vec::new()),
-            Self::Text(text) | Self::Typed(text) => Some(
-                text.split(',')
-                    .map(|entry| entry.trim().to_owned())
-                    .collect(),
-            ),
+            Self::Text(text) | Self::Typed(text) => {
+                Some(text.split(',').map(|entry| entry.trim().to_owned()).collect())
+            }
             Self::Switch(_) | Self::Other(_) => None,
         }
     }
@@ -138,11 +131,7 @@ impl fmt::Display for Value {
                     f.write_str(if index == 0 { "" } else { ", " })?;
                     write_quoted(f, entry)?;
                 }
-                f.write_str(if entries.len() > SHOWN_ENTRIES {
-                    ", …]"
-                } else {
-                    "]"
-                })
+                f.write_str(if entries.len() > SHOWN_ENTRIES { ", …]" } else { "]" })
             }
             Self::Other(kind) => f.write_str(kind),
         }

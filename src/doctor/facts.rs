@@ -4,14 +4,13 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use io_uring::{IoUring, Probe, opcode};
 use rustix::process::{Resource, getrlimit};
 
 use crate::config::Limits;
-use crate::limits;
+use crate::ring::{self, RingSizes, SetupError};
 
 /// What the system says. A value that could not be read is `None`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Facts {
     /// Release of the kernel, as `uname -r` prints it.
     pub kernel: String,
@@ -31,36 +30,15 @@ pub struct Facts {
     pub memory_limit: Option<u64>,
 }
 
-/// What came of setting up a ring.
+/// What came of setting up a ring as a shard does.
 #[derive(Debug)]
 pub enum RingTrial {
-    /// It works.
-    Works {
-        /// Submission queue entries it was built with.
-        sq_entries: u32,
-        /// Operations the gateway uses and this kernel has not.
-        missing: Vec<&'static str>,
-    },
+    /// It works, with the configured queues or with smaller ones if memory for those was refused.
+    Works,
+    /// The kernel has not this operation.
+    MissingOperation(&'static str),
     /// The kernel said no.
     Refused(io::Error),
-}
-
-impl Clone for RingTrial {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Works {
-                sq_entries,
-                missing,
-            } => Self::Works {
-                sq_entries: *sq_entries,
-                missing: missing.clone(),
-            },
-            Self::Refused(error) => Self::Refused(match error.raw_os_error() {
-                Some(code) => io::Error::from_raw_os_error(code),
-                None => error.kind().into(),
-            }),
-        }
-    }
 }
 
 /// What may stand between the process and a ring. A value that could not be read is `None`.
@@ -84,17 +62,14 @@ pub struct RingBarriers {
 }
 
 impl Facts {
-    /// Asks the system. Sets up one ring with the queues of `limits`, or, where memory for that is
-    /// refused, smaller ones down to [`limits::SQ_ENTRIES_MIN`].
+    /// Asks the system. Sets up one ring with the sizes of `limits` and takes it down again, which
+    /// may wait some 100 ms where locked memory is short.
     pub(super) fn gather(limits: &Limits) -> Self {
         let files = getrlimit(Resource::Nofile);
         let unlimited = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
         Self {
-            kernel: rustix::system::uname()
-                .release()
-                .to_string_lossy()
-                .into_owned(),
-            ring: try_ring(limits.sq_entries, limits.cq_entries),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            ring: try_ring(limits),
             barriers: RingBarriers::gather(),
             open_files: (unlimited(files.current), unlimited(files.maximum)),
             local_ports: read_line("/proc/sys/net/ipv4/ip_local_port_range").and_then(|line| {
@@ -104,12 +79,7 @@ impl Facts {
             somaxconn: read_line("/proc/sys/net/core/somaxconn").and_then(|line| line.parse().ok()),
             memory_available: fs::read_to_string("/proc/meminfo")
                 .ok()
-                .and_then(|text| {
-                    field(&text, "MemAvailable")?
-                        .strip_suffix(" kB")?
-                        .parse()
-                        .ok()
-                })
+                .and_then(|text| field(&text, "MemAvailable")?.strip_suffix(" kB")?.parse().ok())
                 .map(|kib: u64| kib * 1024),
             memory_limit: memory_limit(),
         }
@@ -126,10 +96,7 @@ impl RingBarriers {
         let group = read_line("/proc/sys/kernel/io_uring_group").and_then(|line| line.parse().ok());
         let groups = field(&status, "Groups").unwrap_or("").split_whitespace();
         let effective = field(&status, "Gid").and_then(|gids| gids.split_whitespace().nth(1));
-        let own: Vec<u32> = groups
-            .chain(effective)
-            .filter_map(|gid| gid.parse().ok())
-            .collect();
+        let own: Vec<u32> = groups.chain(effective).filter_map(|gid| gid.parse().ok()).collect();
         Self {
             seccomp_filter: field(&status, "Seccomp") == Some("2"),
             disabled: read_line("/proc/sys/kernel/io_uring_disabled")
@@ -143,42 +110,21 @@ impl RingBarriers {
     }
 }
 
-fn try_ring(sq_entries: u32, cq_entries: u32) -> RingTrial {
-    let (mut sq, mut cq) = (sq_entries, cq_entries);
-    loop {
-        // The flags a shard uses: one thread submits, and completions are run when it waits.
-        let built = IoUring::builder()
-            .setup_cqsize(cq)
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .build(sq);
-        let ring: IoUring = match built {
-            Ok(ring) => ring,
-            Err(error)
-                if error.kind() == io::ErrorKind::OutOfMemory && sq > limits::SQ_ENTRIES_MIN =>
-            {
-                sq = (sq / 2).max(limits::SQ_ENTRIES_MIN);
-                cq = (cq / 2).max(2 * sq);
-                continue;
-            }
-            Err(error) => return RingTrial::Refused(error),
-        };
-        let mut probe = Probe::new();
-        return match ring.submitter().register_probe(&mut probe) {
-            Ok(()) => RingTrial::Works {
-                sq_entries: sq,
-                missing: missing(&probe),
-            },
-            Err(error) => RingTrial::Refused(error),
-        };
+/// Asks the same function as the gateway does at its start, so that both get the same answer.
+fn try_ring(limits: &Limits) -> RingTrial {
+    let tried = ring::probe(RingSizes {
+        sq_entries: limits.sq_entries,
+        cq_entries: limits.cq_entries,
+        recv_buffers: limits.recv_buffers,
+        recv_buffer_size: limits.recv_buffer_size,
+    });
+    match tried {
+        Ok(()) => RingTrial::Works,
+        Err(SetupError::Refused { source, .. } | SetupError::Buffers { source, .. }) => {
+            RingTrial::Refused(source)
+        }
+        Err(SetupError::MissingOperation(name)) => RingTrial::MissingOperation(name),
     }
-}
-
-fn missing(probe: &Probe) -> Vec<&'static str> {
-    let absent = OPERATIONS
-        .iter()
-        .filter(|(code, _)| !probe.is_supported(*code));
-    absent.map(|(_, name)| *name).collect()
 }
 
 /// The limit of the process's own control group (version 2). Limits of the groups above it are not
@@ -191,35 +137,14 @@ fn memory_limit() -> Option<u64> {
 }
 
 fn read_line(path: &str) -> Option<String> {
-    fs::read_to_string(path)
-        .ok()
-        .map(|text| text.trim().to_owned())
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
 /// The value of `name` in text of lines `name: value`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(str::trim)
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 const CAP_IPC_LOCK: u32 = 14;
 
 const CAP_SYS_ADMIN: u32 = 21;
-
-/// Operations of shards and acceptors. Multishot receive and provided buffer rings have no code of
-/// their own; every kernel from 6.0 on has them.
-const OPERATIONS: [(u8, &str); 12] = [
-    (opcode::Accept::CODE, "ACCEPT"),
-    (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
-    (opcode::Close::CODE, "CLOSE"),
-    (opcode::MsgRingData::CODE, "MSG_RING"),
-    (opcode::Nop::CODE, "NOP"),
-    (opcode::PollAdd::CODE, "POLL_ADD"),
-    (opcode::Read::CODE, "READ"),
-    (opcode::RecvMulti::CODE, "RECV"),
-    (opcode::Send::CODE, "SEND"),
-    (opcode::SendMsg::CODE, "SENDMSG"),
-    (opcode::Shutdown::CODE, "SHUTDOWN"),
-    (opcode::Write::CODE, "WRITE"),
-];

@@ -10,8 +10,7 @@ use crate::limits;
 pub(super) fn judge(facts: &Facts, config: &Config) -> Report {
     let findings = [
         Some(judge_kernel(&facts.kernel)),
-        Some(judge_ring(facts, config)),
-        judge_operations(facts),
+        Some(judge_ring(facts)),
         Some(judge_locked_memory(facts, config)),
         Some(judge_open_files(facts, config)),
         facts.local_ports.map(judge_local_ports),
@@ -26,12 +25,7 @@ fn judge_kernel(release: &str) -> Finding {
     let newer = |remedy: &str| Some(format!("upgrade to Linux {remedy}"));
     let least = format!("{}.{} or newer", KERNEL_MIN.0, KERNEL_MIN.1);
     match version(release) {
-        None => warning(
-            "kernel",
-            found,
-            "its version cannot be read; untested".into(),
-            None,
-        ),
+        None => warning("kernel", found, "its version cannot be read; untested".into(), None),
         Some(version) if version < KERNEL_MIN => {
             let meaning = format!("too old: the gateway needs {least}");
             fatal("kernel", found, meaning, newer(&least))
@@ -40,67 +34,34 @@ fn judge_kernel(release: &str) -> Finding {
             ok("kernel", found, "new enough, and tested".into())
         }
         Some(_) => {
-            let tested: Vec<String> = KERNELS_TESTED
-                .iter()
-                .map(|(major, minor)| format!("{major}.{minor}"))
-                .collect();
+            let tested: Vec<String> =
+                KERNELS_TESTED.iter().map(|(major, minor)| format!("{major}.{minor}")).collect();
             let meaning = format!(
                 "new enough, but untested: nobody has run the tests on it, only on {}",
                 tested.join(", ")
             );
-            warning(
-                "kernel",
-                found,
-                meaning,
-                Some("run scripts/test on this machine".into()),
-            )
+            warning("kernel", found, meaning, Some("run scripts/test on this machine".into()))
         }
     }
 }
 
-fn judge_ring(facts: &Facts, config: &Config) -> Finding {
-    let wanted = config.limits.sq_entries;
+fn judge_ring(facts: &Facts) -> Finding {
     match &facts.ring {
-        RingTrial::Works { sq_entries, .. } if *sq_entries < wanted => {
-            let found = format!("works with {sq_entries} entries, {wanted} are configured");
-            let meaning = "rings are smaller than configured, so a busy shard submits more often";
-            let remedy = "ulimit -l unlimited (docker run --ulimit memlock=-1; systemd: \
-                          LimitMEMLOCK=infinity), or lower limits.sq_entries";
-            warning("io_uring", found, meaning.into(), Some(remedy.into()))
+        RingTrial::Works => {
+            let found = "works with SINGLE_ISSUER and DEFER_TASKRUN, all operations present";
+            ok("io_uring", found.into(), "shards can build their rings".into())
         }
-        RingTrial::Works { .. } => {
-            let found = format!("works with {wanted} entries, SINGLE_ISSUER and DEFER_TASKRUN");
-            ok("io_uring", found, "shards can build their rings".into())
+        RingTrial::MissingOperation(name) => {
+            let found = format!("works, but the operation {name} is missing");
+            let meaning = "the gateway cannot run without it";
+            fatal("io_uring", found, meaning.into(), Some("upgrade to Linux 6.1 or newer".into()))
         }
         RingTrial::Refused(error) => {
             let refusal = refusal::explain(error, &facts.barriers);
             let meaning = format!("{}; the gateway cannot run", refusal.cause);
-            fatal(
-                "io_uring",
-                format!("refused ({error})"),
-                meaning,
-                Some(refusal.remedy),
-            )
+            fatal("io_uring", format!("refused ({error})"), meaning, Some(refusal.remedy))
         }
     }
-}
-
-fn judge_operations(facts: &Facts) -> Option<Finding> {
-    let RingTrial::Works { missing, .. } = &facts.ring else {
-        return None;
-    };
-    if missing.is_empty() {
-        let meaning = "the kernel has every operation the gateway uses";
-        return Some(ok("operations", "all present".into(), meaning.into()));
-    }
-    let meaning = "the kernel has no such operation, or a filter hides it; the gateway cannot run";
-    let found = format!("{} missing", missing.join(", "));
-    Some(fatal(
-        "operations",
-        found,
-        meaning.into(),
-        Some("upgrade to Linux 6.1 or newer".into()),
-    ))
 }
 
 fn judge_locked_memory(facts: &Facts, config: &Config) -> Finding {
@@ -111,17 +72,13 @@ fn judge_locked_memory(facts: &Facts, config: &Config) -> Finding {
     };
     let (sq, cq) = (config.limits.sq_entries, config.limits.cq_entries);
     let needed = needed_with(sq, cq);
-    let smallest = sq.min(limits::SQ_ENTRIES_MIN);
-    let least = needed_with(smallest, 2 * smallest);
+    let (smallest_sq, smallest_cq) = smallest_ring(sq, cq);
+    let least = needed_with(smallest_sq, smallest_cq);
     let limit = match facts.barriers.memlock {
         Some(limit) if !facts.barriers.may_lock_memory => limit,
         _ => {
             let found = format!("not counted for this process ({} needed)", kib(needed));
-            return ok(
-                "locked memory",
-                found,
-                "rings may take what they need".into(),
-            );
+            return ok("locked memory", found, "rings may take what they need".into());
         }
     };
     let found = format!(
@@ -151,11 +108,7 @@ fn judge_open_files(facts: &Facts, config: &Config) -> Finding {
     let shards = u64::from(config.server.shards.get());
     let reserved = DESCRIPTORS_PROCESS + shards * DESCRIPTORS_PER_CORE;
     let wanted = u64::from(config.limits.connections);
-    let found = format!(
-        "soft limit {}, hard limit {}",
-        limit_text(soft),
-        limit_text(hard)
-    );
+    let found = format!("soft limit {}, hard limit {}", limit_text(soft), limit_text(hard));
     let enough = wanted.saturating_add(reserved);
     let remedy = || {
         Some(format!(
@@ -206,25 +159,14 @@ fn judge_backlog(somaxconn: u64) -> Finding {
         "only {somaxconn} connections may wait for accept instead of {wanted}; when all clients \
          reconnect at once, more of them have to try again"
     );
-    warning(
-        "backlog",
-        found,
-        meaning,
-        Some(format!("sysctl -w net.core.somaxconn={wanted}")),
-    )
+    warning("backlog", found, meaning, Some(format!("sysctl -w net.core.somaxconn={wanted}")))
 }
 
 fn judge_memory(facts: &Facts, config: &Config) -> Option<Finding> {
     let available = facts.memory_available?;
-    let usable = facts
-        .memory_limit
-        .map_or(available, |limit| limit.min(available));
+    let usable = facts.memory_limit.map_or(available, |limit| limit.min(available));
     let found = match facts.memory_limit {
-        Some(limit) => format!(
-            "{} available, control group limit {}",
-            mib(available),
-            mib(limit)
-        ),
+        Some(limit) => format!("{} available, control group limit {}", mib(available), mib(limit)),
         None => format!("{} available", mib(available)),
     };
     let clients = usable / CONNECTION_BYTES;
@@ -241,13 +183,19 @@ fn judge_memory(facts: &Facts, config: &Config) -> Option<Finding> {
     Some(warning("memory", found, meaning, Some(remedy)))
 }
 
+/// What `ring` comes down to while it is refused memory: both queues halved, as often as allowed.
+fn smallest_ring(sq_entries: u32, cq_entries: u32) -> (u32, u32) {
+    let (mut sq, mut cq) = (sq_entries, cq_entries);
+    while sq / 2 >= limits::SQ_ENTRIES_MIN {
+        (sq, cq) = (sq / 2, cq / 2);
+    }
+    (sq, cq)
+}
+
 /// Bytes the kernel counts as locked for a ring: the submission entries (64 bytes each) in pages of
 /// their own, and the two queues (4 and 16 bytes an entry) behind a header in others.
 fn ring_locked_bytes(sq_entries: u32, cq_entries: u32) -> u64 {
-    let (sq, cq) = (
-        sq_entries.next_power_of_two(),
-        cq_entries.next_power_of_two(),
-    );
+    let (sq, cq) = (sq_entries.next_power_of_two(), cq_entries.next_power_of_two());
     let (sq, cq) = (u64::from(sq), u64::from(cq));
     pages(sq * 64) + pages(RING_HEADER_BYTES + cq * 16 + sq * 4)
 }
@@ -271,41 +219,19 @@ fn mib(bytes: u64) -> String {
 }
 
 fn limit_text(limit: u64) -> String {
-    if limit == u64::MAX {
-        "none".to_owned()
-    } else {
-        limit.to_string()
-    }
+    if limit == u64::MAX { "none".to_owned() } else { limit.to_string() }
 }
 
 fn ok(check: &'static str, found: String, meaning: String) -> Finding {
-    Finding {
-        check,
-        verdict: Verdict::Ok,
-        found,
-        meaning,
-        remedy: None,
-    }
+    Finding { check, verdict: Verdict::Ok, found, meaning, remedy: None }
 }
 
 fn warning(check: &'static str, found: String, meaning: String, remedy: Option<String>) -> Finding {
-    Finding {
-        check,
-        verdict: Verdict::Warning,
-        found,
-        meaning,
-        remedy,
-    }
+    Finding { check, verdict: Verdict::Warning, found, meaning, remedy }
 }
 
 fn fatal(check: &'static str, found: String, meaning: String, remedy: Option<String>) -> Finding {
-    Finding {
-        check,
-        verdict: Verdict::Fatal,
-        found,
-        meaning,
-        remedy,
-    }
+    Finding { check, verdict: Verdict::Fatal, found, meaning, remedy }
 }
 
 /// The oldest kernel with every feature the gateway uses; the last of them, `DEFER_TASKRUN`, is

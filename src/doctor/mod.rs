@@ -45,14 +45,7 @@ pub fn raise_open_files() -> OpenFiles {
     let raised: io::Result<()> = if current == maximum {
         Ok(())
     } else {
-        setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: maximum,
-                maximum,
-            },
-        )
-        .map_err(Into::into)
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).map_err(Into::into)
     };
     let unlimited = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
     OpenFiles {

@@ -55,10 +55,7 @@ pub fn explain_ring_refusal(error: &io::Error) -> RingRefusal {
 /// Says why the kernel answered `error` behind these barriers.
 pub(super) fn explain(error: &io::Error, barriers: &RingBarriers) -> RingRefusal {
     let cause = find_cause(error, barriers);
-    RingRefusal {
-        remedy: remedy(cause, barriers),
-        cause,
-    }
+    RingRefusal { remedy: remedy(cause, barriers), cause }
 }
 
 fn find_cause(error: &io::Error, barriers: &RingBarriers) -> RingRefusalCause {
@@ -168,11 +165,7 @@ impl fmt::Display for RingRefusalCause {
 
 impl fmt::Display for RingRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "io_uring is refused: {}. Mend with: {}",
-            self.cause, self.remedy
-        )
+        write!(f, "io_uring is refused: {}. Mend with: {}", self.cause, self.remedy)
     }
 }
 

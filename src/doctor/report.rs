@@ -43,9 +43,7 @@ pub struct Report {
 impl Report {
     /// A report of `findings`.
     pub(super) fn new(findings: Vec<Finding>) -> Self {
-        let can_run = findings
-            .iter()
-            .all(|finding| finding.verdict != Verdict::Fatal);
+        let can_run = findings.iter().all(|finding| finding.verdict != Verdict::Fatal);
         Self { can_run, findings }
     }
 
@@ -58,14 +56,7 @@ impl Report {
 /// One line a finding.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Finding {
-            check,
-            verdict,
-            found,
-            meaning,
-            remedy,
-        } in &self.findings
-        {
+        for Finding { check, verdict, found, meaning, remedy } in &self.findings {
             let word = match verdict {
                 Verdict::Ok => "ok",
                 Verdict::Warning => "warning",

@@ -23,14 +23,8 @@ impl TempFile {
         let name = format!("tidegate-config-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let mut options = fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&path)
-            .unwrap();
-        file.set_permissions(fs::Permissions::from_mode(mode))
-            .unwrap();
+        let mut file = options.write(true).create_new(true).mode(mode).open(&path).unwrap();
+        file.set_permissions(fs::Permissions::from_mode(mode)).unwrap();
         file.write_all(text.as_bytes()).unwrap();
         Self(path)
     }
@@ -48,19 +42,14 @@ fn on_two_cores(inputs: &Inputs) -> Result<Loaded, ConfigError> {
 
 fn from_file(text: &str) -> Result<Loaded, String> {
     let file = TempFile::new(text, 0o600);
-    let inputs = Inputs {
-        file: Some(file.0.clone()),
-        ..Inputs::default()
-    };
+    let inputs = Inputs { file: Some(file.0.clone()), ..Inputs::default() };
     let shown = file.0.display().to_string();
     on_two_cores(&inputs).map_err(|error| error.to_string().replace(&shown, "FILE"))
 }
 
 fn from_flags(flags: &[(&str, &str)]) -> Result<Config, String> {
     let loaded = on_two_cores(&inputs_of(flags, &[]));
-    loaded
-        .map(|loaded| loaded.config)
-        .map_err(|error| error.to_string())
+    loaded.map(|loaded| loaded.config).map_err(|error| error.to_string())
 }
 
 fn inputs_of(flags: &[(&str, &str)], environment: &[(&str, &str)]) -> Inputs {
@@ -80,10 +69,7 @@ fn inputs_of(flags: &[(&str, &str)], environment: &[(&str, &str)]) -> Inputs {
 #[test]
 fn defaults_are_those_of_limits() {
     let config = from_flags(&[]).unwrap();
-    assert_eq!(
-        format!("{:?}", config.limits),
-        format!("{:?}", Limits::default())
-    );
+    assert_eq!(format!("{:?}", config.limits), format!("{:?}", Limits::default()));
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:8000");
     assert_eq!(config.server.admin.to_string(), "127.0.0.1:8001");
     assert_eq!(config.server.shards.get(), 2);
@@ -119,19 +105,12 @@ fn dev_changes_defaults_but_not_what_was_set() {
 
 #[test]
 fn the_later_source_wins() {
-    let file = TempFile::new(
-        "[limits]\nmailbox_len = 10\nconnections = 10\nsq_entries = 16\n",
-        0o600,
-    );
-    let environment = [
-        ("TIDEGATE_LIMITS_CONNECTIONS", "20"),
-        ("TIDEGATE_LIMITS_SQ_ENTRIES", "32"),
-        ("PATH", ""),
-    ];
-    let mut inputs = inputs_of(
-        &[("limits.sq_entries", "8"), ("limits.sq_entries", "64")],
-        &environment,
-    );
+    let file =
+        TempFile::new("[limits]\nmailbox_len = 10\nconnections = 10\nsq_entries = 16\n", 0o600);
+    let environment =
+        [("TIDEGATE_LIMITS_CONNECTIONS", "20"), ("TIDEGATE_LIMITS_SQ_ENTRIES", "32"), ("PATH", "")];
+    let mut inputs =
+        inputs_of(&[("limits.sq_entries", "8"), ("limits.sq_entries", "64")], &environment);
     inputs.file = Some(file.0.clone());
     let loaded = on_two_cores(&inputs).unwrap();
     assert_eq!(loaded.config.limits.mailbox_len, 10);
@@ -155,27 +134,15 @@ fn an_unknown_key_names_line_and_nearest() {
             "listen = \"127.0.0.1:1\"\n",
             "FILE:1: unknown key \"listen\"; did you mean server.listen?",
         ),
-        (
-            "\n[srver]\n",
-            "FILE:2: unknown key \"srver\"; did you mean server?",
-        ),
-        (
-            "[server]\nxyzzy_plugh = 1\n",
-            "FILE:2: unknown key \"server.xyzzy_plugh\"",
-        ),
+        ("\n[srver]\n", "FILE:2: unknown key \"srver\"; did you mean server?"),
+        ("[server]\nxyzzy_plugh = 1\n", "FILE:2: unknown key \"server.xyzzy_plugh\""),
         (
             "[server]\napi_key = \"k\"\n",
             "FILE:2: unknown key \"server.api_key\"; did you mean server.api_key_file?",
         ),
-        (
-            "[server.sub]\nx = 1\n",
-            "FILE:1: unknown key \"server.sub\"",
-        ),
+        ("[server.sub]\nx = 1\n", "FILE:1: unknown key \"server.sub\""),
         // Tables are kept sorted by the parser: the first line with a fault is the one named.
-        (
-            "[server]\nzzz = 1\n[log]\naaa = 1\n",
-            "FILE:2: unknown key \"server.zzz\"",
-        ),
+        ("[server]\nzzz = 1\n[log]\naaa = 1\n", "FILE:2: unknown key \"server.zzz\""),
     ];
     for (text, expected) in cases {
         assert_eq!(from_file(text).unwrap_err(), expected, "{text}");
@@ -194,10 +161,7 @@ fn a_bad_value_names_key_line_found_and_allowed() {
             "FILE:2: limits.message_size is \"64 KB\"; allowed: a size from 1 to 1GiB, in bytes or \
              with the unit B, KiB, MiB or GiB",
         ),
-        (
-            "[echo]\nenabled = \"yes\"\n",
-            "FILE:2: echo.enabled is \"yes\"; allowed: true or false",
-        ),
+        ("[echo]\nenabled = \"yes\"\n", "FILE:2: echo.enabled is \"yes\"; allowed: true or false"),
         (
             "[limits]\nconnections = 1.5\n",
             "FILE:2: limits.connections is a number with a fraction; allowed: a whole number from 1 \
@@ -217,10 +181,7 @@ fn a_bad_value_names_key_line_found_and_allowed() {
             "FILE:2: raw.allow_publish is an array of something else than texts and whole numbers; \
              allowed: channel patterns of 1 to 255 bytes, in which * is any run of characters",
         ),
-        (
-            "[log]\nformat = \"xml\"\n",
-            "FILE:2: log.format is \"xml\"; allowed: text, json",
-        ),
+        ("[log]\nformat = \"xml\"\n", "FILE:2: log.format is \"xml\"; allowed: text, json"),
         (
             "[server]\nlisten = \"localhost:80\\n00\"\n",
             "FILE:2: server.listen is \"localhost:80\\n00\"; allowed: an address and a port, such as \
@@ -244,18 +205,12 @@ fn what_is_not_toml_names_its_line() {
     assert!(error.starts_with("FILE:3: not TOML: "), "{error}");
     assert!(!error.contains('\n'), "{error:?}");
     let twice = from_file("[log]\nlevel = \"info\"\nlevel = \"warn\"\n").unwrap_err();
-    assert!(
-        twice.starts_with("FILE:3: not TOML: duplicate key"),
-        "{twice}"
-    );
+    assert!(twice.starts_with("FILE:3: not TOML: duplicate key"), "{twice}");
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let inputs = Inputs {
-        file: Some("/nonexistent/t.toml".into()),
-        ..Inputs::default()
-    };
+    let inputs = Inputs { file: Some("/nonexistent/t.toml".into()), ..Inputs::default() };
     let error = on_two_cores(&inputs).unwrap_err().to_string();
     assert!(error.starts_with("cannot read the configuration file /nonexistent/t.toml: "));
     let long = "#".repeat(limits::CONFIG_FILE_SIZE_MAX as usize);
@@ -268,10 +223,7 @@ fn a_file_that_cannot_be_read_is_named() {
 
 #[test]
 fn what_is_probably_not_meant_is_warned_about() {
-    let environment = [
-        ("TIDEGATE_PORT", "tcp://10.0.0.1:80"),
-        ("TIDEGATE_SERVER_LISTN", "x"),
-    ];
+    let environment = [("TIDEGATE_PORT", "tcp://10.0.0.1:80"), ("TIDEGATE_SERVER_LISTN", "x")];
     let flags = [
         ("server.dev", "true"),
         ("server.listen", "0.0.0.0:8000"),
@@ -288,12 +240,8 @@ fn what_is_probably_not_meant_is_warned_about() {
         [
             unknown("TIDEGATE_PORT", None),
             unknown("TIDEGATE_SERVER_LISTN", Some("TIDEGATE_SERVER_LISTEN")),
-            Warning::DevReachable {
-                listen: "0.0.0.0:8000".parse().unwrap()
-            },
-            Warning::PublicationAboveApiBody {
-                publication: 2 << 20
-            },
+            Warning::DevReachable { listen: "0.0.0.0:8000".parse().unwrap() },
+            Warning::PublicationAboveApiBody { publication: 2 << 20 },
         ]
     );
     for warning in loaded.warnings {
@@ -317,23 +265,13 @@ fn every_key_uncommented_is_exactly_the_default() {
     let is_key = |rest: &str| rest.starts_with(|c: char| c.is_ascii_lowercase());
     let uncommented: Vec<&str> = text
         .lines()
-        .map(|line| {
-            line.strip_prefix('#')
-                .filter(|rest| is_key(rest))
-                .unwrap_or(line)
-        })
+        .map(|line| line.strip_prefix('#').filter(|rest| is_key(rest)).unwrap_or(line))
         .collect();
-    let settings = uncommented
-        .iter()
-        .filter(|line| line.contains(" = ") && is_key(line))
-        .count();
+    let settings = uncommented.iter().filter(|line| line.contains(" = ") && is_key(line)).count();
     assert_eq!(settings, KEYS.len());
     let loaded = from_file(&uncommented.join("\n")).unwrap();
     let untouched = on_two_cores(&Inputs::default()).unwrap();
-    assert_eq!(
-        format!("{:?}", loaded.config),
-        format!("{:?}", untouched.config)
-    );
+    assert_eq!(format!("{:?}", loaded.config), format!("{:?}", untouched.config));
     assert!(text.lines().all(|line| line.len() <= 100));
 }
 
@@ -348,9 +286,6 @@ fn every_key_has_a_variable_that_sets_it() {
             // A pattern is any text, so this one is taken.
             Ok(_) => format!("environment variable {name}: {}", key.name),
         };
-        assert!(
-            message.starts_with(&format!("environment variable {name}")),
-            "{message}"
-        );
+        assert!(message.starts_with(&format!("environment variable {name}")), "{message}");
     }
 }
