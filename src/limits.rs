@@ -155,8 +155,60 @@ pub const CONTROL_PAYLOAD_MAX: usize = 125;
 /// Bytes unmasked and validated at a time: a block stays in the first-level cache.
 pub const UNMASK_BLOCK: usize = 16 * 1024;
 
+/// Bytes of the configuration file: far more than every key takes, little enough to read whole.
+pub const CONFIG_FILE_SIZE_MAX: u64 = 1024 * 1024;
+
+/// Entries of one list in the configuration. Patterns and origins are tried one after another for
+/// each upgrade, so their count is bounded.
+pub const CONFIG_LIST_LEN_MAX: usize = 1_024;
+
+/// Bytes of the API key: what fits into one header line with room to spare.
+pub const API_KEY_SIZE_MAX: usize = 1_024;
+
+/// Longest time that may be configured for a handshake, a ping, a pong or a drain.
+pub const TIME_MAX_S: u64 = 24 * 3_600;
+
+/// Shortest time that may be configured for a handshake, a ping or a pong: below it a timer would
+/// only measure the scheduler.
+pub const TIME_MIN_MS: u64 = 10;
+
+/// Fewest submission queue entries that may be configured; tests run with it.
+pub const SQ_ENTRIES_CONFIG_MIN: u32 = 8;
+
+/// Most submission queue entries the kernel takes (`IORING_MAX_ENTRIES`).
+pub const SQ_ENTRIES_MAX: u32 = 32_768;
+
+/// Most completion queue entries the kernel takes (`IORING_MAX_CQ_ENTRIES`).
+pub const CQ_ENTRIES_MAX: u32 = 65_536;
+
+/// Fewest receive buffers that may be configured; tests run with it.
+pub const RECV_BUFFERS_MIN: u16 = 4;
+
+/// Most receive buffers the kernel takes in one ring of them.
+pub const RECV_BUFFERS_MAX: u16 = 32_768;
+
+/// Smallest receive buffer: holds a control frame with its header.
+pub const RECV_BUFFER_SIZE_MIN: u32 = 256;
+
+/// Largest receive buffer: past it a shard's buffers cost more than the copies they save.
+pub const RECV_BUFFER_SIZE_MAX: u32 = 1024 * 1024;
+
+/// Shortest mailbox lane that may be configured; tests run with it.
+pub const MAILBOX_LEN_MIN: usize = 4;
+
+/// Longest mailbox lane: there is one per pair of threads, and it is allocated at start.
+pub const MAILBOX_LEN_MAX: usize = 1 << 16;
+
+/// Most fragments that may be configured: a message of the largest size in fragments of one byte.
+pub const FRAGMENTS_MAX: u32 = MESSAGE_SIZE_MAX as u32;
+
+/// Largest outbox of one client, and budget of a shard, that may be configured.
+pub const OUTBOX_BYTES_MAX: usize = 1 << 40;
+
 const _: () = assert!(SEND_GATHER_MAX <= OUTBOX_BYTES_DEFAULT);
 const _: () = assert!(HEAD_LINE_MAX <= HEAD_SIZE_MAX);
 const _: () = assert!(MESSAGE_SIZE_DEFAULT <= OUTBOX_BYTES_DEFAULT);
 const _: () = assert!(ECHO_MESSAGE_SIZE_DEFAULT <= MESSAGE_SIZE_MAX);
 const _: () = assert!(CQ_ENTRIES_DEFAULT >= 2 * SQ_ENTRIES_DEFAULT);
+const _: () = assert!(RECV_BUFFER_SIZE_MIN as usize >= CONTROL_PAYLOAD_MAX + 14);
+const _: () = assert!(CONNECTIONS_PER_SHARD_MAX.checked_mul(SHARDS_MAX as u32).is_some());

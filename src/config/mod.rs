@@ -1,6 +1,19 @@
 //! What the operator typed, checked once: `RawConfig` is the text, [`Config`] is what it means.
 //!
-//! Nothing validates a setting later.
+//! Defaults, the file, the environment and the flags are laid over each other; the later wins, and
+//! every message says which of them it is about. Nothing validates a setting later. Reads files
+//! and the affinity mask, and knows nothing of what is done with a setting.
+
+mod api_key;
+mod error;
+mod keys;
+mod origin;
+mod pattern;
+mod raw;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod value;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -8,9 +21,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustix::thread::CpuSet;
+
+pub use error::{Allowed, ApiKeyFault, ConfigError, Conflict, Source, Warning};
+pub use keys::default_text;
+pub use pattern::Pattern;
+pub use raw::{FlagSetting, Inputs};
 
 use crate::limits;
 use crate::ws::DecodeLimits;
+
+/// Reads and checks every setting.
+///
+/// # Errors
+///
+/// [`ConfigError`] says where the setting was made, what was found and what is allowed. Nothing
+/// has been changed.
+pub fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
+    resolve::resolve(raw::RawConfig::read(inputs)?, inputs, &allowed_cores())
+}
+
+/// The cores this process may use (`sched_getaffinity`), ascending, at least one.
+pub fn allowed_cores() -> Vec<usize> {
+    let counted = || std::thread::available_parallelism().map_or(1, usize::from);
+    let listed: Vec<usize> = match rustix::thread::sched_getaffinity(None) {
+        Ok(mask) => (0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).collect(),
+        Err(_) => Vec::new(),
+    };
+    // A kernel with more cores than a mask holds refuses the question.
+    if listed.is_empty() { (0..counted()).collect() } else { listed }
+}
+
+/// Settings that hold, and what is probably not meant by them.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// To be logged once logging is set up.
+    pub warnings: Vec<Warning>,
+}
 
 /// Every setting of a running gateway.
 #[derive(Clone, Debug)]
@@ -144,17 +193,6 @@ pub struct Raw {
     pub allow_subscribe: Vec<Pattern>,
     /// Channels anyone may publish to with `publish=1`.
     pub allow_publish: Vec<Pattern>,
-}
-
-/// A channel pattern: literal text in which each `*` stands for any run of characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(pub String);
-
-impl Pattern {
-    /// Whether `channel` fits.
-    pub fn matches(&self, _channel: &str) -> bool {
-        todo!()
-    }
 }
 
 /// `[log]`: log output.

@@ -1,0 +1,318 @@
+//! The table of every key: name, default, default under `--dev`, meaning.
+//!
+//! It is the only place that knows a default. The loader takes its lowest layer from here, and the
+//! text of `tidegate config default` is written from it, so neither can drift from the other.
+
+use super::value::{Value, bytes_text};
+use crate::limits;
+
+/// One key of the configuration.
+pub(super) struct Key {
+    /// Table and key, joined by a dot.
+    pub(super) name: &'static str,
+    /// What holds when nobody sets it.
+    pub(super) default: Preset,
+    /// What holds instead with `--dev`.
+    pub(super) dev: Option<Preset>,
+    /// What it does, one or more lines of at most 90 characters.
+    pub(super) meaning: &'static str,
+}
+
+/// A default as it would be typed in the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Preset {
+    /// A string.
+    Text(&'static str),
+    /// A whole number.
+    Count(u64),
+    /// A size.
+    Bytes(u64),
+    /// A duration.
+    Seconds(u64),
+    /// True or false.
+    Switch(bool),
+    /// A list of strings.
+    List(&'static [&'static str]),
+}
+
+impl Preset {
+    /// The value the loader starts from.
+    pub(super) fn value(self) -> Value {
+        match self {
+            Self::Text(text) => Value::Text(text.to_owned()),
+            Self::Count(count) => Value::Integer(i64::try_from(count).unwrap_or(i64::MAX)),
+            Self::Bytes(bytes) => Value::Text(bytes_text(bytes)),
+            Self::Seconds(seconds) => Value::Text(format!("{seconds}s")),
+            Self::Switch(switch) => Value::Switch(switch),
+            Self::List(entries) => {
+                Value::List(entries.iter().map(|entry| (*entry).to_owned()).collect())
+            }
+        }
+    }
+}
+
+/// The tables, in the order of the printed text.
+pub(super) const TABLES: [(&str, &str); 5] = [
+    ("server", "Addresses, threads, trust."),
+    ("limits", "Bounds. Past each of them something is refused, closed or counted, never silent."),
+    ("echo", "The path /echo, which sends every message back. For load tests; off by default."),
+    ("raw", "The path /raw?channel=A&channel=B, where each publication is one message."),
+    ("log", "Log lines on standard error."),
+];
+
+/// The key of this name, if there is one.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The environment variable that sets `key`: `server.listen` is `TIDEGATE_SERVER_LISTEN`.
+pub(super) fn variable(key: &str) -> String {
+    let mut name = String::from(ENVIRONMENT_PREFIX);
+    name.extend(key.chars().map(|c| if c == '.' { '_' } else { c.to_ascii_uppercase() }));
+    name
+}
+
+/// The key nearest to what was typed, if one is near enough to be meant.
+pub(super) fn nearest_key(typed: &str) -> Option<&'static str> {
+    let last = |name: &str| name.rsplit('.').next().map(str::to_owned);
+    if let Some(key) = KEYS.iter().find(|key| last(key.name) == last(typed)) {
+        return Some(key.name);
+    }
+    nearest(typed, KEYS.iter().map(|key| key.name))
+}
+
+/// The table nearest to what was typed, if one is near enough to be meant.
+pub(super) fn nearest_table(typed: &str) -> Option<&'static str> {
+    nearest(typed, TABLES.iter().map(|(name, _)| *name))
+}
+
+/// The environment variable nearest to what was typed, if one is near enough to be meant.
+pub(super) fn nearest_variable(typed: &str) -> Option<String> {
+    let known = KEYS.iter().map(|key| variable(key.name)).chain([API_KEY_VARIABLE.to_owned()]);
+    nearest(typed, known)
+}
+
+fn nearest<T: AsRef<str>>(typed: &str, known: impl Iterator<Item = T>) -> Option<T> {
+    let near_enough = (typed.len() / 4).max(2);
+    known
+        .map(|name| {
+            let completes = !typed.is_empty() && name.as_ref().starts_with(typed);
+            let distance = strsim::osa_distance(typed, name.as_ref());
+            (if completes { 0 } else { distance }, name)
+        })
+        .filter(|(distance, _)| *distance <= near_enough)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Every key with its meaning and its default as commented TOML: the text of
+/// `tidegate config default` and of `tidegate.example.toml`.
+pub fn default_text() -> String {
+    let mut text = String::from(HEAD);
+    for (table, meaning) in TABLES {
+        text.push_str(&format!("\n# {meaning}\n[{table}]\n"));
+        let keys = KEYS.iter().filter_map(|key| {
+            let name = key.name.strip_prefix(table)?.strip_prefix('.')?;
+            Some((name, key))
+        });
+        for (name, key) in keys {
+            text.push('\n');
+            for line in key.meaning.lines() {
+                text.push_str(&format!("# {line}\n"));
+            }
+            if let Some(dev) = key.dev {
+                text.push_str(&format!("# With --dev: {}\n", dev.value()));
+            }
+            text.push_str(&format!("#{name} = {}\n", key.default.value()));
+        }
+    }
+    text
+}
+
+const HEAD: &str = "\
+# Settings of Tidegate, each with its meaning and its default. This is what
+# `tidegate config default` prints.
+#
+# A setting comes from this file (serve --config FILE), from the environment
+# (TIDEGATE_SERVER_LISTEN for listen of [server]) or from a flag (--listen, or --set
+# server.listen=...). The later of these wins. An unknown key is an error.
+#
+# Sizes are bytes, or a text with a unit: 65536, \"64KiB\", \"16 MiB\", \"1GiB\".
+# Durations are seconds, or a text with a unit: 25, \"25s\", \"500ms\", \"10m\", \"1h\".
+# Lists are arrays, or a text with commas: [\"a\", \"b\"], \"a,b\".
+";
+
+/// What every environment variable of ours starts with.
+pub(super) const ENVIRONMENT_PREFIX: &str = "TIDEGATE_";
+
+/// The variable that holds the API key. It has no key in the file: a file gets copied and shown.
+pub(super) const API_KEY_VARIABLE: &str = "TIDEGATE_API_KEY";
+
+/// The variable that names the file, for containers that cannot change the command line.
+pub(super) const FILE_VARIABLE: &str = "TIDEGATE_CONFIG";
+
+const fn key(name: &'static str, default: Preset, meaning: &'static str) -> Key {
+    Key { name, default, dev: None, meaning }
+}
+
+const fn dev(name: &'static str, default: Preset, dev: Preset, meaning: &'static str) -> Key {
+    Key { name, default, dev: Some(dev), meaning }
+}
+
+/// All keys, in the order of the printed text.
+pub(super) const KEYS: &[Key] = &[
+    dev(
+        "server.listen",
+        Preset::Text("0.0.0.0:8000"),
+        Preset::Text("127.0.0.1:8000"),
+        "Address and port for clients.",
+    ),
+    key(
+        "server.admin",
+        Preset::Text("127.0.0.1:8001"),
+        "Address and port for the HTTP API, metrics and health. An address that is not loopback\n\
+         needs an API key.",
+    ),
+    key(
+        "server.shards",
+        Preset::Text("auto"),
+        "Shard threads, 1 to 64. \"auto\" or 0: one for each allowed core.",
+    ),
+    key(
+        "server.cpus",
+        Preset::List(&[]),
+        "Cores to pin threads to, in turn, such as [0, 1] or \"0,1\" or \"0-3\". Empty: all allowed\n\
+         cores. A core outside the affinity mask of the process is refused.",
+    ),
+    key(
+        "server.origins",
+        Preset::List(&[]),
+        "Origins of web pages that may connect, besides pages of the same host, such as\n\
+         [\"https://app.example\"]. [\"*\"] allows every page.",
+    ),
+    key(
+        "server.trusted_proxies",
+        Preset::List(&[]),
+        "Addresses or networks of proxies whose X-Forwarded-For names the client, such as\n\
+         [\"10.0.0.0/8\"].",
+    ),
+    key(
+        "server.api_key_file",
+        Preset::Text(""),
+        "File whose content is the API key; readable by its owner alone. Empty: no file. The key\n\
+         may also come from TIDEGATE_API_KEY or --api-key, but never from this file.",
+    ),
+    dev(
+        "server.drain",
+        Preset::Seconds(limits::DRAIN_WINDOW_DEFAULT_S),
+        Preset::Seconds(0),
+        "Over how long a shutdown spreads the closing of clients.",
+    ),
+    key(
+        "server.dev",
+        Preset::Switch(false),
+        "For trying things out: changes the defaults marked \"With --dev\", accepts pages of any\n\
+         loopback origin, and serves the demo page. Never on a machine others can reach.",
+    ),
+    key(
+        "limits.connections",
+        Preset::Count(limits::CONNECTIONS_DEFAULT as u64),
+        "Connections of the process. The next one is answered 503.",
+    ),
+    key(
+        "limits.message_size",
+        Preset::Bytes(limits::MESSAGE_SIZE_DEFAULT as u64),
+        "Size of one message from a client on /raw. A longer one is closed with 1009.",
+    ),
+    key(
+        "limits.fragments_max",
+        Preset::Count(limits::FRAGMENTS_DEFAULT as u64),
+        "Fragments of one message from a client on /raw. One with more is closed with 1009.",
+    ),
+    key(
+        "limits.publication_size",
+        Preset::Bytes(limits::PUBLICATION_SIZE_DEFAULT as u64),
+        "Size of one publication's payload. A longer one gets API error 107.",
+    ),
+    key(
+        "limits.outbox_bytes",
+        Preset::Bytes(limits::OUTBOX_BYTES_DEFAULT as u64),
+        "What may wait for one client. A client with more is closed with 3008.",
+    ),
+    key(
+        "limits.outbox_shard_bytes",
+        Preset::Bytes(limits::OUTBOX_SHARD_BYTES_DEFAULT as u64),
+        "What may wait for all clients of one shard.",
+    ),
+    key(
+        "limits.handshake_timeout",
+        Preset::Seconds(limits::HANDSHAKE_TIMEOUT_DEFAULT_S),
+        "From accept to the end of the request; no byte extends it.",
+    ),
+    key(
+        "limits.ping_interval",
+        Preset::Seconds(limits::PING_INTERVAL_DEFAULT_S),
+        "Between two pings to a client. Below the idle timeout of every proxy in between.",
+    ),
+    key(
+        "limits.pong_timeout",
+        Preset::Seconds(limits::PONG_TIMEOUT_DEFAULT_S),
+        "How long a client may take to answer a ping; at most ping_interval.",
+    ),
+    key(
+        "limits.mailbox_len",
+        Preset::Count(limits::MAILBOX_LEN_DEFAULT as u64),
+        "Messages one queue between two threads holds. When it is full, publishing gets 503.",
+    ),
+    key(
+        "limits.receive_buffers",
+        Preset::Count(limits::RECV_BUFFERS_DEFAULT as u64),
+        "Receive buffers of a shard, a power of two.",
+    ),
+    key(
+        "limits.receive_buffer_size",
+        Preset::Bytes(limits::RECV_BUFFER_SIZE_DEFAULT as u64),
+        "Size of one receive buffer.",
+    ),
+    key(
+        "limits.sq_entries",
+        Preset::Count(limits::SQ_ENTRIES_DEFAULT as u64),
+        "Submission queue entries of a shard's ring. The kernel rounds up to a power of two.",
+    ),
+    key(
+        "limits.cq_entries",
+        Preset::Count(limits::CQ_ENTRIES_DEFAULT as u64),
+        "Completion queue entries of a shard's ring, at least twice sq_entries.",
+    ),
+    dev("echo.enabled", Preset::Switch(false), Preset::Switch(true), "Whether the path exists."),
+    key(
+        "echo.message_limit",
+        Preset::Bytes(limits::ECHO_MESSAGE_SIZE_DEFAULT as u64),
+        "Size of one message, inclusive. A longer one is closed with 1009.",
+    ),
+    key(
+        "echo.fragments_max",
+        Preset::Count(limits::ECHO_FRAGMENTS_DEFAULT as u64),
+        "Fragments of one message. One with more is closed with 1009.",
+    ),
+    dev(
+        "raw.allow_subscribe",
+        Preset::List(&[]),
+        Preset::List(&["*"]),
+        "Channels anyone may subscribe to: patterns in which * is any run of characters, such as\n\
+         [\"news\", \"public:*\"].",
+    ),
+    dev(
+        "raw.allow_publish",
+        Preset::List(&[]),
+        Preset::List(&["*"]),
+        "Channels anyone may publish to with publish=1: patterns, as above.",
+    ),
+    key("log.format", Preset::Text("text"), "\"text\" for people, \"json\" for one object a line."),
+    key(
+        "log.level",
+        Preset::Text("info"),
+        "Least severe level written: \"error\", \"warn\", \"info\", \"debug\" or \"trace\". Release builds\n\
+         have nothing below \"debug\".",
+    ),
+];

@@ -1,0 +1,293 @@
+//! What was typed: the value of every key and where it came from. Knows which keys exist and what
+//! kind of value each takes; what the values mean together is for `resolve`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::error::{Allowed, ConfigError, Source, Warning};
+use super::keys::{self, KEYS, TABLES};
+use super::value::Value;
+use crate::limits;
+
+/// All that is typed: file, environment, flags.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// The configuration file, if one is named.
+    pub file: Option<PathBuf>,
+    /// Environment variables; those that do not start with `TIDEGATE_` are ignored.
+    pub environment: Vec<(String, String)>,
+    /// Flags in the order they were given, each already a dotted key.
+    pub flags: Vec<FlagSetting>,
+    /// What `--api-key` holds.
+    pub api_key_flag: Option<String>,
+}
+
+/// One setting from the command line.
+#[derive(Clone, Debug)]
+pub struct FlagSetting {
+    /// The flag, for messages.
+    pub flag: &'static str,
+    /// The dotted key it sets.
+    pub key: String,
+    /// The value.
+    pub value: String,
+}
+
+/// What was typed, defaults below it: every key has a value.
+#[derive(Clone, Debug)]
+pub(super) struct RawConfig {
+    settings: BTreeMap<&'static str, Setting>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+#[derive(Clone, Debug)]
+struct Setting {
+    value: Value,
+    at: Source,
+}
+
+impl RawConfig {
+    /// Lays defaults, file, environment and flags over each other.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is not TOML, or a key does not exist.
+    pub(super) fn read(inputs: &Inputs) -> Result<Self, ConfigError> {
+        let mut typed = Self { settings: BTreeMap::new(), warnings: Vec::new() };
+        if let Some(path) = &inputs.file {
+            typed.take_file(path)?;
+        }
+        for (name, value) in &inputs.environment {
+            typed.take_variable(name, value);
+        }
+        for FlagSetting { flag, key, value } in &inputs.flags {
+            typed.take(key, Value::Typed(value.clone()), Source::Flag(flag))?;
+        }
+        let dev = match typed.settings.get("server.dev") {
+            Some(_) => typed.switch("server.dev")?,
+            None => false,
+        };
+        for key in KEYS {
+            typed.settings.entry(key.name).or_insert_with(|| match key.dev.filter(|_| dev) {
+                Some(preset) => Setting { value: preset.value(), at: Source::Dev },
+                None => Setting { value: key.default.value(), at: Source::Default },
+            });
+        }
+        Ok(typed)
+    }
+
+    /// Where `key` was set.
+    pub(super) fn at(&self, key: &str) -> Source {
+        self.setting(key).at.clone()
+    }
+
+    /// The text of `key`.
+    pub(super) fn text(&self, key: &'static str) -> Result<&str, ConfigError> {
+        let text = self.setting(key).value.as_text();
+        text.ok_or_else(|| self.bad_value(key, Allowed::Text))
+    }
+
+    /// The truth of `key`.
+    pub(super) fn switch(&self, key: &'static str) -> Result<bool, ConfigError> {
+        let switch = self.setting(key).value.as_switch();
+        switch.ok_or_else(|| self.bad_value(key, Allowed::Switch))
+    }
+
+    /// The whole number of `key`, within `allowed`.
+    pub(super) fn count<T>(
+        &self,
+        key: &'static str,
+        allowed: RangeInclusive<T>,
+    ) -> Result<T, ConfigError>
+    where
+        T: TryFrom<u64> + Copy,
+        u64: TryFrom<T>,
+    {
+        let range = widen(allowed);
+        let count = self.setting(key).value.as_count();
+        narrow(count, &range)
+            .ok_or_else(|| self.bad_value(key, Allowed::Count(*range.start(), *range.end())))
+    }
+
+    /// The size of `key`, within `allowed`.
+    pub(super) fn bytes<T>(
+        &self,
+        key: &'static str,
+        allowed: RangeInclusive<T>,
+    ) -> Result<T, ConfigError>
+    where
+        T: TryFrom<u64> + Copy,
+        u64: TryFrom<T>,
+    {
+        let range = widen(allowed);
+        let bytes = self.setting(key).value.as_bytes();
+        narrow(bytes, &range)
+            .ok_or_else(|| self.bad_value(key, Allowed::Bytes(*range.start(), *range.end())))
+    }
+
+    /// The duration of `key`, within `allowed`.
+    pub(super) fn duration(
+        &self,
+        key: &'static str,
+        allowed: RangeInclusive<Duration>,
+    ) -> Result<Duration, ConfigError> {
+        let duration = self.setting(key).value.as_duration();
+        duration
+            .filter(|duration| allowed.contains(duration))
+            .ok_or_else(|| self.bad_value(key, Allowed::Duration(*allowed.start(), *allowed.end())))
+    }
+
+    /// The text of `key` read as a `T`.
+    pub(super) fn parsed<T: FromStr>(
+        &self,
+        key: &'static str,
+        allowed: Allowed,
+    ) -> Result<T, ConfigError> {
+        let parsed = self.setting(key).value.as_text().and_then(|text| text.parse().ok());
+        parsed.ok_or_else(|| self.bad_value(key, allowed))
+    }
+
+    /// The list of `key`, each entry read by `read`.
+    pub(super) fn list<T>(
+        &self,
+        key: &'static str,
+        allowed: Allowed,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let entries =
+            self.setting(key).value.as_list().ok_or_else(|| self.bad_value(key, allowed))?;
+        if entries.len() > limits::CONFIG_LIST_LEN_MAX {
+            return Err(self.bad_value(key, Allowed::List(limits::CONFIG_LIST_LEN_MAX)));
+        }
+        let read: Option<Vec<T>> = entries.iter().map(|entry| read(entry)).collect();
+        read.ok_or_else(|| self.bad_value(key, allowed))
+    }
+
+    /// The error that `key` has a value it does not take.
+    pub(super) fn bad_value(&self, key: &'static str, allowed: Allowed) -> ConfigError {
+        let Setting { value, at } = self.setting(key);
+        ConfigError::BadValue { at: at.clone(), key, found: value.to_string(), allowed }
+    }
+
+    fn setting(&self, key: &str) -> &Setting {
+        self.settings.get(key).expect("every key asked for is in the table of keys")
+    }
+
+    fn take(&mut self, key: &str, value: Value, at: Source) -> Result<(), ConfigError> {
+        let Some(known) = keys::find(key) else {
+            return Err(ConfigError::UnknownKey {
+                at,
+                key: key.to_owned(),
+                nearest: keys::nearest_key(key),
+            });
+        };
+        self.settings.insert(known.name, Setting { value, at });
+        Ok(())
+    }
+
+    fn take_variable(&mut self, name: &str, value: &str) {
+        if !name.starts_with(keys::ENVIRONMENT_PREFIX)
+            || name == keys::API_KEY_VARIABLE
+            || name == keys::FILE_VARIABLE
+        {
+            return;
+        }
+        match KEYS.iter().find(|key| keys::variable(key.name) == name) {
+            Some(key) => {
+                let at = Source::Environment(name.to_owned());
+                self.settings.insert(key.name, Setting { value: Value::Typed(value.into()), at });
+            }
+            None => self.warnings.push(Warning::UnknownVariable {
+                name: name.to_owned(),
+                nearest: keys::nearest_variable(name),
+            }),
+        }
+    }
+
+    fn take_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = read_text(path)?;
+        let shared: Arc<Path> = path.into();
+        let at = |offset: usize| Source::File {
+            path: Arc::clone(&shared),
+            line: 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count(),
+        };
+        let document = DeTable::parse(&text).map_err(|error| ConfigError::NotToml {
+            at: at(error.span().map_or(0, |span| span.start)),
+            message: error.message().lines().collect::<Vec<_>>().join(", "),
+        })?;
+        let mut entries = Vec::new();
+        for (table, value) in document.get_ref() {
+            let offset = table.span().start;
+            let name = table.get_ref().as_ref();
+            let known = TABLES.iter().find(|(known, _)| *known == name);
+            match (value.get_ref(), known) {
+                (DeValue::Table(keys), _) if known.is_some() || !keys.is_empty() => {
+                    entries.extend(keys.iter().map(|(key, value)| {
+                        let dotted = format!("{name}.{}", key.get_ref());
+                        (key.span().start, dotted, Value::from_toml(value.get_ref()))
+                    }));
+                }
+                (DeValue::Table(_), _) => {
+                    return Err(ConfigError::UnknownKey {
+                        at: at(offset),
+                        key: name.to_owned(),
+                        nearest: keys::nearest_table(name),
+                    });
+                }
+                (other, Some((known, _))) => {
+                    return Err(ConfigError::BadValue {
+                        at: at(offset),
+                        key: known,
+                        found: Value::from_toml(other).to_string(),
+                        allowed: Allowed::Table,
+                    });
+                }
+                (other, None) => entries.push((offset, name.to_owned(), Value::from_toml(other))),
+            }
+        }
+        // In the order of the file, so that the first fault is the one that is named.
+        entries.sort_by_key(|(offset, ..)| *offset);
+        for (offset, key, value) in entries {
+            self.take(&key, value, at(offset))?;
+        }
+        Ok(())
+    }
+}
+
+/// The text of the file at `path`, which may be a pipe: its length is not known before its end.
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |error| ConfigError::FileUnreadable { path: path.to_owned(), error };
+    let mut text = String::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(limits::CONFIG_FILE_SIZE_MAX + 1).read_to_string(&mut text).map_err(|error| {
+        match error.kind() {
+            io::ErrorKind::InvalidData => unreadable(io::Error::other("it is not UTF-8 text")),
+            _ => unreadable(error),
+        }
+    })?;
+    if text.len() as u64 > limits::CONFIG_FILE_SIZE_MAX {
+        return Err(ConfigError::FileTooLong { path: path.to_owned() });
+    }
+    Ok(text)
+}
+
+fn widen<T>(range: RangeInclusive<T>) -> RangeInclusive<u64>
+where
+    T: Copy,
+    u64: TryFrom<T>,
+{
+    let wide = |bound| u64::try_from(bound).ok().expect("bounds have no sign");
+    wide(*range.start())..=wide(*range.end())
+}
+
+fn narrow<T: TryFrom<u64>>(number: Option<u64>, range: &RangeInclusive<u64>) -> Option<T> {
+    T::try_from(number.filter(|number| range.contains(number))?).ok()
+}
