@@ -135,6 +135,7 @@ fn an_unknown_key_names_line_and_nearest() {
             "FILE:1: unknown key \"listen\"; did you mean server.listen?",
         ),
         ("\n[srver]\n", "FILE:2: unknown key \"srver\"; did you mean server?"),
+        ("[lgo]\n", "FILE:1: unknown key \"lgo\"; did you mean log?"),
         ("[server]\nxyzzy_plugh = 1\n", "FILE:2: unknown key \"server.xyzzy_plugh\""),
         (
             "[server]\napi_key = \"k\"\n",
