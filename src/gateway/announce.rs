@@ -21,12 +21,15 @@ pub(super) fn serving(config: &Config, clients: &TcpListener, admin: SocketAddr)
     if config.server.dev || !config.raw.allow_subscribe.is_empty() {
         println!("  subscribe ws://{clients}/raw?channel=news");
     } else {
-        println!("  subscribe nobody may yet: set raw.allow_subscribe = [\"news\"] (or start with --dev)");
+        println!(
+            "  subscribe nobody may yet: set raw.allow_subscribe = [\"news\"] (or start with --dev)"
+        );
     }
     if config.echo.enabled {
         println!("  echo      ws://{clients}/echo");
     }
-    let key = if config.server.api_key.is_some() { "-H \"X-API-Key: $TIDEGATE_API_KEY\" " } else { "" };
+    let key =
+        if config.server.api_key.is_some() { "-H \"X-API-Key: $TIDEGATE_API_KEY\" " } else { "" };
     println!(
         "  publish   curl -s {admin}/api/publish {key}-H 'content-type: application/json' \
          -d '{{\"channel\":\"news\",\"data\":{{\"n\":1}}}}'"

@@ -28,7 +28,9 @@ pub enum ServeError {
         source: io::Error,
     },
     /// A core could not be used.
-    #[error("cannot run on cores {cpus:?}: {source}\n  remedy: choose server.cpus within the allowed cores (taskset -pc $$ shows them)")]
+    #[error(
+        "cannot run on cores {cpus:?}: {source}\n  remedy: choose server.cpus within the allowed cores (taskset -pc $$ shows them)"
+    )]
     Cpus {
         /// The cores asked for.
         cpus: Vec<usize>,
@@ -36,7 +38,9 @@ pub enum ServeError {
         source: io::Error,
     },
     /// Descriptors, threads or random numbers ran out at start.
-    #[error("cannot start {what}: {source}\n  remedy: raise the limits on open files and threads (ulimit -n, ulimit -u)")]
+    #[error(
+        "cannot start {what}: {source}\n  remedy: raise the limits on open files and threads (ulimit -n, ulimit -u)"
+    )]
     Resources {
         /// What could not be had.
         what: &'static str,

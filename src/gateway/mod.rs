@@ -70,7 +70,10 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
             Ok(())
         }
         Drained::WithRest(rest) => {
-            tracing::warn!(connections = rest, "drained; some clients did not end in time and were reset");
+            tracing::warn!(
+                connections = rest,
+                "drained; some clients did not end in time and were reset"
+            );
             Ok(())
         }
         Drained::Forced(rest) => Err(ServeError::Forced { connections: rest }),

@@ -61,8 +61,15 @@ impl Threads {
         let plan = ShardPlan { config, owners: &owners, permits: &permits, stats: &stats };
         let shards = plan.start_all(wiring.posts, &cpus, events)?;
         let stop_acceptors = Stop::new();
-        let (acceptors, listeners) =
-            start_acceptors(config, lifecycle, &permits, &stats, wiring.acceptors, &cpus, &stop_acceptors)?;
+        let (acceptors, listeners) = start_acceptors(
+            config,
+            lifecycle,
+            &permits,
+            &stats,
+            wiring.acceptors,
+            &cpus,
+            &stop_acceptors,
+        )?;
         let control = Control {
             settings: Settings::from(config),
             engine: Engine::new(wiring.control, owners),
@@ -88,8 +95,7 @@ impl Threads {
     /// Gives every acceptor a duplicate of the listening socket.
     pub(super) fn accept_on(&self, listener: &TcpListener) -> Result<(), ServeError> {
         for acceptor in &self.listeners {
-            let duplicate =
-                listener.try_clone().map_err(ServeError::resources("an acceptor"))?;
+            let duplicate = listener.try_clone().map_err(ServeError::resources("an acceptor"))?;
             // An acceptor that is gone has sent its failure as an event.
             let _ = acceptor.send(duplicate);
         }
@@ -122,10 +128,7 @@ impl Threads {
     }
 }
 
-fn join(
-    kind: &str,
-    handles: impl IntoIterator<Item = JoinHandle<()>>,
-) -> Result<(), ServeError> {
+fn join(kind: &str, handles: impl IntoIterator<Item = JoinHandle<()>>) -> Result<(), ServeError> {
     for handle in handles {
         let name = handle.thread().name().unwrap_or(kind).to_owned();
         handle
@@ -162,10 +165,7 @@ fn spawn(
         }
         body();
     };
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(pinned)
-        .map_err(ServeError::resources("a thread"))
+    std::thread::Builder::new().name(name).spawn(pinned).map_err(ServeError::resources("a thread"))
 }
 
 struct ShardPlan<'a> {

@@ -56,7 +56,9 @@ impl Bell {
 
     /// Called by the shard before it looks at its lanes for the last time and waits.
     pub fn clear(&self) {
-        self.rung.store(false, Ordering::SeqCst);
+        // A swap, not a store: it synchronises with the ring of whoever pushed before it, so the
+        // look that follows sees their mail.
+        self.rung.swap(false, Ordering::SeqCst);
     }
 
     /// Called by the shard when it is awake: nobody need wake it until the next clear.

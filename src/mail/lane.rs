@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -38,7 +38,9 @@ impl<T> Sender<T> {
             return true;
         }
         self.starved.store(true, Ordering::SeqCst);
-        // Room made before the store was seen by nobody; look again.
+        // With the fence in `take_starved`: either the receiver sees the flag, or the room it made
+        // before it looked is seen here.
+        fence(Ordering::SeqCst);
         self.room() > 0
     }
 
@@ -71,6 +73,7 @@ impl<T> Receiver<T> {
     /// after something was taken.
     pub fn take_starved(&self) -> Option<ShardId> {
         let from = self.from?;
+        fence(Ordering::SeqCst);
         let starved =
             self.starved.load(Ordering::SeqCst) && self.starved.swap(false, Ordering::SeqCst);
         starved.then_some(from)

@@ -30,6 +30,8 @@ pub(super) struct BufferRing {
     tail: u16,
     /// Buffers lent to the shard now; a second release of one would go below zero.
     lent_count: u16,
+    /// True if the memory is not to be freed.
+    leaked: bool,
 }
 
 impl BufferRing {
@@ -43,7 +45,15 @@ impl BufferRing {
         assert!(buffer_size > 0);
         let entries = allocate(entries_layout(count)).cast::<BufRingEntry>();
         let buffers = allocate(buffers_layout(count, buffer_size));
-        let mut ring = Self { entries, buffers, count, buffer_size, tail: 0, lent_count: count };
+        let mut ring = Self {
+            entries,
+            buffers,
+            count,
+            buffer_size,
+            tail: 0,
+            lent_count: count,
+            leaked: false,
+        };
         // SAFETY: `entries` is page-aligned memory for `count` entries that this value owns and
         // frees only when dropped, after the io_uring (see `UringDriver`'s field order).
         let registered = unsafe {
@@ -91,6 +101,11 @@ impl BufferRing {
         self.publish_tail();
     }
 
+    /// Never frees the memory: the kernel may still write to it.
+    pub(super) fn leak(&mut self) {
+        self.leaked = true;
+    }
+
     /// How many buffers there are.
     pub(super) fn count(&self) -> u16 {
         self.count
@@ -115,6 +130,9 @@ impl BufferRing {
 
 impl Drop for BufferRing {
     fn drop(&mut self) {
+        if self.leaked {
+            return;
+        }
         let entries = self.entries.cast::<u8>().as_ptr();
         // SAFETY: allocated in `register` with this layout; the io_uring is gone, so the kernel
         // reads no entry any more.
