@@ -1,1 +1,3 @@
 //! The kernel.
+
+pub mod fd;
