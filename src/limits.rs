@@ -96,6 +96,39 @@ pub const HANDSHAKE_TIMEOUT_DEFAULT_S: u64 = 10;
 /// Handshakes in flight on one acceptor; past it accepting pauses and the backlog holds the rest.
 pub const HANDSHAKES_PER_ACCEPTOR_MAX: usize = 16_384;
 
+/// Bytes of the buffer a request head is first read into; doubled when a head is longer, up to
+/// [`HEAD_SIZE_MAX`]. Browsers without large cookies send less.
+pub const HEAD_BUFFER_SIZE: usize = 2 * 1024;
+
+/// Bytes read and discarded after a refusal until the peer closes. Closing earlier would send a
+/// reset, which takes the answer away from a peer that is still sending.
+pub const REFUSED_DISCARD_MAX: usize = 256 * 1024;
+
+/// Seconds in `Retry-After` when there is no room: short enough for a restart to go unnoticed.
+pub const RETRY_AFTER_S: u32 = 5;
+
+/// Milliseconds accepting pauses when descriptors or memory ran out; doubled up to
+/// [`ACCEPT_PAUSE_MAX_MS`] while it goes on.
+pub const ACCEPT_PAUSE_MIN_MS: u64 = 100;
+
+/// Longest pause of accepting in milliseconds: how late the first client after a shortage may be.
+pub const ACCEPT_PAUSE_MAX_MS: u64 = 1_000;
+
+/// Milliseconds handshakes in flight are given to end when the acceptors stop.
+pub const ACCEPT_STOP_MS: u64 = 250;
+
+/// Submission queue entries of an acceptor's ring: what one pass over its tasks may submit before
+/// the ring is flushed early.
+pub const ACCEPT_SQ_ENTRIES: u32 = 256;
+
+/// Completion queue entries of an acceptor's ring. Each handshake has one operation in flight; the
+/// kernel keeps what a storm completes beyond this.
+pub const ACCEPT_CQ_ENTRIES: u32 = 2_048;
+
+/// Milliseconds until a ring that the kernel refused for want of memory is tried once more: the
+/// memory of rings that were closed just now comes back only after some 100 ms.
+pub const RING_RETRY_MS: u64 = 200;
+
 /// Seconds between pings, default.
 pub const PING_INTERVAL_DEFAULT_S: u64 = 25;
 
@@ -207,6 +240,9 @@ pub const OUTBOX_BYTES_MAX: usize = 1 << 40;
 
 const _: () = assert!(SEND_GATHER_MAX <= OUTBOX_BYTES_DEFAULT);
 const _: () = assert!(HEAD_LINE_MAX <= HEAD_SIZE_MAX);
+const _: () = assert!(HEAD_BUFFER_SIZE <= HEAD_SIZE_MAX);
+const _: () = assert!(ACCEPT_PAUSE_MIN_MS <= ACCEPT_PAUSE_MAX_MS);
+const _: () = assert!(ACCEPT_CQ_ENTRIES >= 2 * ACCEPT_SQ_ENTRIES);
 const _: () = assert!(MESSAGE_SIZE_DEFAULT <= OUTBOX_BYTES_DEFAULT);
 const _: () = assert!(ECHO_MESSAGE_SIZE_DEFAULT <= MESSAGE_SIZE_MAX);
 const _: () = assert!(CQ_ENTRIES_DEFAULT >= 2 * SQ_ENTRIES_DEFAULT);

@@ -46,7 +46,7 @@ impl Outbox {
 
     /// Whether `len` more bytes fit under `limit`, or the outbox is empty.
     pub fn has_room(&self, len: usize, limit: usize) -> bool {
-        self.is_idle() || self.len().saturating_add(len) <= limit
+        self.is_idle() || self.total_len().saturating_add(len) <= limit
     }
 
     /// The owned bytes at the end of the queue, for frames of this connection alone. Report what
@@ -111,7 +111,7 @@ impl Outbox {
     }
 
     /// Bytes waiting and in flight.
-    pub fn len(&self) -> usize {
+    pub fn total_len(&self) -> usize {
         self.waiting_len + self.in_flight_len
     }
 
@@ -122,7 +122,7 @@ impl Outbox {
 
     /// Whether nothing waits and no send is in flight.
     pub fn is_idle(&self) -> bool {
-        self.len() == 0
+        self.total_len() == 0
     }
 
     /// Whether a send is in flight.
@@ -189,7 +189,7 @@ mod tests {
         outbox.tail_mut(Vec::new).extend_from_slice(&[3, 3]);
         outbox.note_added(2);
         outbox.push(shared(1, 4), 1000).expect("room");
-        assert_eq!(outbox.len(), 8);
+        assert_eq!(outbox.total_len(), 8);
         let send = outbox.take_send(Vec::new).expect("four wait");
         assert_eq!(send.as_slice(), [1, 1, 1, 2, 2, 3, 3, 4]);
         assert!(outbox.take_send(Vec::new).is_none(), "one send in flight");
@@ -216,7 +216,7 @@ mod tests {
         outbox.take_send(Vec::new).expect("one waits");
         outbox.push(shared(6, 1), 100).expect("room");
         assert_eq!(outbox.drop_waiting(), 6);
-        assert_eq!(outbox.len(), 5);
+        assert_eq!(outbox.total_len(), 5);
         assert!(outbox.is_sending() && outbox.is_empty());
     }
 }

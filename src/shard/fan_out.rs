@@ -72,7 +72,7 @@ impl Core {
         tracing::info!(
             %conn,
             peer = %connection.peer,
-            queued_bytes = connection.session.outbox.len(),
+            queued_bytes = connection.session.outbox.total_len(),
             "a slow consumer is closed with 3008; its queued publications are dropped"
         );
         self.stats.counters.slow_consumers_disconnected.add(1);

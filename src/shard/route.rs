@@ -121,7 +121,7 @@ impl Core {
     fn pause_if_full(&mut self, conn: ConnId) {
         let limit = self.settings.outbox_bytes;
         let Some(connection) = self.slots.get_mut(conn) else { return };
-        if connection.session.outbox.len() >= limit && !connection.flags.paused {
+        if connection.session.outbox.total_len() >= limit && !connection.flags.paused {
             connection.flags.paused = true;
             self.stats.counters.reads_paused.add(1);
         }
@@ -132,7 +132,7 @@ impl Core {
         let low = self.settings.outbox_bytes / 2;
         let Some(connection) = self.slots.get_mut(conn) else { return };
         let parked = connection.held.as_ref().is_some_and(|held| held.publish.is_some());
-        let drained = connection.session.outbox.len() <= low;
+        let drained = connection.session.outbox.total_len() <= low;
         if connection.flags.paused && connection.session.is_open() && !parked && drained {
             self.queue_resume(conn);
         }

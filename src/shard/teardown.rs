@@ -34,9 +34,9 @@ impl Core {
         if !connection.session.is_open() || connection.terminating.is_some() {
             return;
         }
-        let before = connection.session.outbox.len();
+        let before = connection.session.outbox.total_len();
         let dropped = close(connection);
-        let after = connection.session.outbox.len();
+        let after = connection.session.outbox.total_len();
         // From here on the peer's bytes are read and discarded.
         connection.flags.paused = false;
         connection.held = None;

@@ -1,0 +1,225 @@
+//! Which paths, channels and permissions are acceptable before the 101.
+//!
+//! Pure: a request and a [`Policy`] come in, what the connection may do or a [`Refusal`] comes
+//! out. It owns the paths, the query of `/raw`, the patterns that grant channels, and the rule on
+//! origins; it knows no socket, no clock, and not where the policy's values were typed.
+
+mod origin;
+mod pattern;
+mod query;
+mod refusal;
+
+use crate::id::ChannelName;
+use crate::ws::handshake::{HandshakeError, Request, Upgrade};
+
+pub use origin::Origins;
+pub use pattern::Patterns;
+pub use refusal::Refusal;
+
+/// What the operator allows, as far as it is decided before the 101.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Whether `/echo` exists.
+    pub echo: bool,
+    /// Whether the demo page exists, at `/`.
+    pub demo: bool,
+    /// From which web pages connections are accepted.
+    pub origins: Origins,
+    /// Channels anyone may subscribe to on `/raw`.
+    pub allow_subscribe: Patterns,
+    /// Channels anyone may publish to on `/raw`.
+    pub allow_publish: Patterns,
+}
+
+/// What a request is granted.
+#[derive(Clone, Debug)]
+pub enum Admitted<'a> {
+    /// A plain page, after which the connection ends.
+    Page(Page),
+    /// A WebSocket, once there is room for it.
+    Socket {
+        /// The handshake, whose 101 is still to be sent.
+        upgrade: Upgrade<'a>,
+        /// What it is for.
+        entry: Entry,
+    },
+}
+
+/// A plain page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// `/health`: whether new connections are welcome.
+    Health,
+    /// `/`, with `--dev`: the demo.
+    Demo,
+}
+
+/// What an admitted connection is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// `/echo`: every message comes back.
+    Echo,
+    /// `/raw`: publications of `channels` arrive as messages.
+    Raw(RawEntry),
+}
+
+/// What `/raw` was asked for and granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawEntry {
+    /// At least one, at most `limits::CHANNELS_PER_CONNECTION_MAX`, without duplicates, in the
+    /// order asked.
+    pub channels: Box<[ChannelName]>,
+    /// Whether messages of the client are published to the first channel.
+    pub publish: bool,
+}
+
+/// Subprotocols that are confirmed when offered: the paths so far speak none.
+const SUBPROTOCOLS: &[&str] = &[];
+
+/// Decides what `request` gets. The order of the questions: does the path exist, is this a correct
+/// handshake, may this page connect, is the query well formed, are the channels allowed. So a
+/// foreign web page learns nothing about channels.
+///
+/// # Errors
+/// The first question whose answer is no. Never one of the refusals for want of room.
+pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>, Refusal> {
+    match request.path {
+        "/health" => admit_page(request, Page::Health),
+        "/" if policy.demo => admit_page(request, Page::Demo),
+        "/echo" if policy.echo => {
+            let upgrade = admit_upgrade(request, policy)?;
+            Ok(Admitted::Socket { upgrade, entry: Entry::Echo })
+        }
+        "/echo" => Err(Refusal::EchoDisabled),
+        "/raw" => {
+            let upgrade = admit_upgrade(request, policy)?;
+            let entry = query::parse(request.query)?;
+            admit_channels(&entry, policy)?;
+            Ok(Admitted::Socket { upgrade, entry: Entry::Raw(entry) })
+        }
+        _ => Err(Refusal::PathUnknown),
+    }
+}
+
+fn admit_page<'a>(request: &Request<'a>, page: Page) -> Result<Admitted<'a>, Refusal> {
+    match request.method {
+        "GET" => Ok(Admitted::Page(page)),
+        _ => Err(HandshakeError::MethodNotGet.into()),
+    }
+}
+
+fn admit_upgrade<'a>(request: &Request<'a>, policy: &Policy) -> Result<Upgrade<'a>, Refusal> {
+    let upgrade = request.upgrade(SUBPROTOCOLS)?;
+    match request.origin()? {
+        // Browsers always send it; what is no browser is not driven by a foreign page.
+        None => Ok(upgrade),
+        Some(origin) if policy.origins.allow(origin, request.host) => Ok(upgrade),
+        Some(origin) => Err(Refusal::OriginNotAllowed {
+            origin: String::from_utf8_lossy(origin).into(),
+            host: request.host.into(),
+        }),
+    }
+}
+
+fn admit_channels(entry: &RawEntry, policy: &Policy) -> Result<(), Refusal> {
+    let refused = entry.channels.iter().find(|channel| !policy.allow_subscribe.fit(channel));
+    if let Some(channel) = refused {
+        return Err(Refusal::SubscribeNotAllowed { channel: channel.clone() });
+    }
+    let first = entry.channels.first().expect("an entry has a channel");
+    if entry.publish && !policy.allow_publish.fit(first) {
+        return Err(Refusal::PublishNotAllowed { channel: first.clone() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::handshake::Status;
+
+    fn policy() -> Policy {
+        Policy {
+            echo: true,
+            demo: true,
+            origins: Origins::new(&[], false),
+            allow_subscribe: Patterns::new(["news*", "chat"]),
+            allow_publish: Patterns::new(["chat"]),
+        }
+    }
+
+    fn decide(line: &str, headers: &str, policy: &Policy) -> Result<Option<Entry>, Refusal> {
+        let head = format!("{line} HTTP/1.1\r\nHost: h:8000\r\n{headers}\r\n");
+        let request = Request::parse(head.as_bytes())?;
+        Ok(match admit(&request, policy)? {
+            Admitted::Page(_) => None,
+            Admitted::Socket { entry, .. } => Some(entry),
+        })
+    }
+
+    const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+
+    #[test]
+    fn paths_that_exist() {
+        let all = policy();
+        let none = Policy::default();
+        assert_eq!(decide("GET /health", "", &none), Ok(None));
+        assert_eq!(decide("GET /", "", &all), Ok(None));
+        assert_eq!(decide("GET /", "", &none), Err(Refusal::PathUnknown));
+        assert_eq!(decide("GET /echo", UPGRADE, &all), Ok(Some(Entry::Echo)));
+        assert_eq!(decide("GET /echo", UPGRADE, &none), Err(Refusal::EchoDisabled));
+        for path in ["/raw/", "/Raw", "//raw", "/%72aw", "/metrics"] {
+            let refusal = decide(&format!("GET {path}"), UPGRADE, &all);
+            assert_eq!(refusal, Err(Refusal::PathUnknown), "{path}");
+        }
+    }
+
+    #[test]
+    fn methods_and_plain_requests() {
+        let not_get = Err(HandshakeError::MethodNotGet.into());
+        for line in ["HEAD /health", "POST /", "HEAD /raw?channel=chat", "OPTIONS /echo"] {
+            assert_eq!(decide(line, UPGRADE, &policy()), not_get, "{line}");
+        }
+        let plain = Err(HandshakeError::UpgradeMissing.into());
+        assert_eq!(decide("GET /raw", "", &policy()), plain);
+        assert_eq!(decide("GET /echo", "Origin: http://evil\r\n", &policy()), plain);
+    }
+
+    #[test]
+    fn channels_are_granted_by_pattern() {
+        let entry = decide("GET /raw?channel=news1&channel=chat", UPGRADE, &policy());
+        let expect = RawEntry { channels: ["news1".into(), "chat".into()].into(), publish: false };
+        assert_eq!(entry, Ok(Some(Entry::Raw(expect))));
+        assert_eq!(
+            decide("GET /raw?channel=chat&channel=x", UPGRADE, &policy()),
+            Err(Refusal::SubscribeNotAllowed { channel: "x".into() })
+        );
+        assert!(decide("GET /raw?channel=chat&publish=1", UPGRADE, &policy()).is_ok());
+        // The first channel is the one that is published to.
+        assert!(decide("GET /raw?channel=chat&channel=news&publish=1", UPGRADE, &policy()).is_ok());
+        assert_eq!(
+            decide("GET /raw?channel=news&channel=chat&publish=1", UPGRADE, &policy()),
+            Err(Refusal::PublishNotAllowed { channel: "news".into() })
+        );
+        assert_eq!(
+            decide("GET /raw?channel=chat", UPGRADE, &Policy::default()),
+            Err(Refusal::SubscribeNotAllowed { channel: "chat".into() })
+        );
+    }
+
+    #[test]
+    fn origin_comes_before_the_query() {
+        let foreign = format!("{UPGRADE}Origin: https://evil.example\r\n");
+        let refusal = decide("GET /raw", &foreign, &policy()).expect_err("a foreign page");
+        let expect = Refusal::OriginNotAllowed {
+            origin: "https://evil.example".into(),
+            host: "h:8000".into(),
+        };
+        assert_eq!(refusal, expect);
+        assert_eq!(refusal.status(), Status::Forbidden);
+        assert!(refusal.to_string().contains("origins = [\"https://evil.example\"]"));
+        let own = format!("{UPGRADE}Origin: http://h:8000\r\n");
+        assert_eq!(decide("GET /raw", &own, &policy()), Err(Refusal::ChannelMissing));
+    }
+}
