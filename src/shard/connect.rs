@@ -101,17 +101,20 @@ impl Core {
             |member, index| joined.push((member, index)),
             |member| refused.push(member),
         );
-        for (member, index) in joined {
-            self.on_joined(member, index);
+        // All places first: opening one may close it at once (in a drain), which moves others.
+        for (member, index) in &joined {
+            self.on_moved(*member, *index);
+        }
+        for (member, _) in joined {
+            self.on_joined(member);
         }
         for member in refused {
             self.on_refused(member);
         }
     }
 
-    fn on_joined(&mut self, member: Member, index: u32) {
+    fn on_joined(&mut self, member: Member) {
         let connection = self.slots.get_mut(member.conn).expect("members are open connections");
-        connection.subscription_mut(member).place = Place::Member(index);
         connection.unregistered_count -= 1;
         if connection.unregistered_count == 0 {
             self.open(member.conn);
@@ -130,7 +133,7 @@ impl Core {
         }
     }
 
-    /// A removal moved a member: its connection must know its new place.
+    /// A member has a new place, because it joined or because a removal moved it.
     pub(super) fn on_moved(&mut self, member: Member, index: u32) {
         let connection = self.slots.get_mut(member.conn).expect("members are open connections");
         connection.subscription_mut(member).place = Place::Member(index);
