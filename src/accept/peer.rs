@@ -6,9 +6,10 @@ use ipnet::IpNet;
 
 use crate::ws::handshake::Request;
 
-/// The address of the peer; `tcp_peer` is canonical, not IPv4 in IPv6. If the TCP peer is a trusted proxy, `X-Forwarded-For` is read from its
-/// end, where the nearest proxy has written: the first address that is no trusted proxy is the
-/// peer. An entry that is no address ends the search at the last hop that is known.
+/// The address of the peer; `tcp_peer` is canonical, not IPv4 in IPv6. If the TCP peer is a trusted
+/// proxy, `X-Forwarded-For` is read from its end, where the nearest proxy has written: the first
+/// address that is no trusted proxy is the peer. An entry that is no address ends the search at the
+/// last hop that is known.
 pub(super) fn address(
     request: &Request<'_>,
     tcp_peer: IpAddr,

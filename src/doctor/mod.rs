@@ -39,7 +39,8 @@ pub struct OpenFiles {
 }
 
 /// Raises the soft open-file limit to the hard one: each client needs a descriptor, and the usual
-/// soft limit of 1,024 is for programs that use `select`. A refusal shows as an `after` below `hard`.
+/// soft limit of 1,024 is for programs that use `select`. A refusal shows as an `after` below
+/// `hard`.
 pub fn raise_open_files() -> OpenFiles {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised: io::Result<()> = if current == maximum {

@@ -7,7 +7,8 @@
 //!
 //! Values in, values out: what owners must be told comes out of [`Hub::poll_mail`], and the shard
 //! mails it when there is room. A shard tells itself in the same way, through its own queue, so
-//! that a subscription takes its place among the publications like everybody else's. Nothing here knows frames, sockets or mailboxes.
+//! that a subscription takes its place among the publications like everybody else's. Nothing here
+//! knows frames, sockets or mailboxes.
 
 mod members;
 mod registration;

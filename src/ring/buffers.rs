@@ -35,7 +35,8 @@ pub(super) struct BufferRing {
 }
 
 impl BufferRing {
-    /// Allocates `count` buffers (a power of two) of `buffer_size` bytes, registers and offers them.
+    /// Allocates `count` buffers (a power of two) of `buffer_size` bytes, registers and offers
+    /// them.
     pub(super) fn register(
         submitter: &Submitter<'_>,
         count: u16,

@@ -146,7 +146,8 @@ pub trait Driver {
     /// Takes a connected socket. No operation is started.
     fn insert(&mut self, conn: ConnId, socket: OwnedFd) -> Sock;
 
-    /// Starts a receive that goes on until a completion says `armed: false`. At most one per socket.
+    /// Starts a receive that goes on until a completion says `armed: false`. At most one per
+    /// socket.
     fn arm_recv(&mut self, sock: Sock);
 
     /// Asks for the receive to end. Its last completion still comes and may carry a buffer.

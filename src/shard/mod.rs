@@ -2,7 +2,7 @@
 //!
 //! A turn is one straight function ([`Shard::turn`]): reap what the kernel finished, take requests,
 //! take deliveries, look at the timers, fill outboxes, flush them, submit and wait. Nothing calls
-//! back up. [`Core`] holds all state that is not the kernel's and never touches the driver while
+//! back up. `Core` holds all state that is not the kernel's and never touches the driver while
 //! bytes of a receive buffer are borrowed; what it decides (dirty outboxes, receives to arm,
 //! connections to end) waits in its lists until the turn comes to them.
 
