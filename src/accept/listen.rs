@@ -79,7 +79,11 @@ async fn accept(
         // follows here is none.
         biased;
         () = stopped.wait() => fd::stop_listening(listener),
-        accepted = &mut accepting => return Some(accepted),
+        accepted = &mut accepting => {
+            // The error another acceptor's stop causes can come before this one's own wake-up.
+            let stopped = accepted.is_err() && shared.stopped.is_stopped();
+            return (!stopped).then_some(accepted);
+        }
     }
     drop(accepting.await);
     None

@@ -31,6 +31,12 @@ impl Stop {
 }
 
 impl Stopped {
+    /// Whether [`Stop::stop`] was called. True as soon as any other holder's wait has ended, which
+    /// this holder's own wait need not have by then.
+    pub fn is_stopped(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits until [`Stop::stop`] is called. May be dropped and called again at any time.
     pub async fn wait(&mut self) {
         // An error means that the gateway is gone, which is a stop too.

@@ -227,7 +227,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "limits.fragments_max",
         Preset::Count(limits::FRAGMENTS_DEFAULT as u64),
-        "Fragments of one message from a client on /raw. One with more is closed with 1009.",
+        "Fragments of one message from a client on /raw. One with more is closed with 1008.",
     ),
     key(
         "limits.publication_size",
@@ -293,7 +293,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "echo.fragments_max",
         Preset::Count(limits::ECHO_FRAGMENTS_DEFAULT as u64),
-        "Fragments of one message. One with more is closed with 1009.",
+        "Fragments of one message. One with more is closed with 1008.",
     ),
     dev(
         "raw.allow_subscribe",

@@ -68,7 +68,7 @@ fn judge_locked_memory(facts: &Facts, config: &Config) -> Finding {
     let shards = u64::from(config.server.shards.get());
     let needed_with = |sq: u32, cq: u32| {
         let shard = ring_locked_bytes(sq, cq) + pages(u64::from(config.limits.recv_buffers) * 16);
-        shards * (shard + ring_locked_bytes(ACCEPTOR_ENTRIES, 2 * ACCEPTOR_ENTRIES))
+        shards * (shard + ring_locked_bytes(limits::ACCEPT_SQ_ENTRIES, limits::ACCEPT_CQ_ENTRIES))
     };
     let (sq, cq) = (config.limits.sq_entries, config.limits.cq_entries);
     let needed = needed_with(sq, cq);
@@ -240,9 +240,6 @@ const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// Kernels all tests have been run on.
 const KERNELS_TESTED: &[(u32, u32)] = &[(6, 18)];
-
-/// Submission queue entries of an acceptor's ring: the default of tokio-uring.
-const ACCEPTOR_ENTRIES: u32 = 256;
 
 /// Header of the two queues: heads, tails, masks and counters on cache lines of their own.
 const RING_HEADER_BYTES: u64 = 320;

@@ -17,6 +17,7 @@ use crate::control::{Control, Settings};
 use crate::engine::Engine;
 use crate::id::Owners;
 use crate::lifecycle::Lifecycle;
+use crate::limits;
 use crate::mail::{self, Permits, Post, Request, Sender};
 use crate::protocol::ProtocolLimits;
 use crate::ring::{RingFds, RingSizes, SetupError, UringDriver};
@@ -326,7 +327,10 @@ fn start_acceptors(
     for _ in 0..handles.len() {
         let built = reports.recv().expect("every acceptor reports");
         built.map_err(|source| {
-            ServeError::from_ring(SetupError::Refused { entries: 256, source })
+            ServeError::from_ring(SetupError::Refused {
+                entries: limits::ACCEPT_SQ_ENTRIES,
+                source,
+            })
         })?;
     }
     Ok((handles, listeners))
