@@ -16,9 +16,9 @@ def gateway():
     exit code is checked, unless the test has ended it already."""
     started = []
 
-    def start(*arguments, **options):
+    def start(*arguments, wait=True, **options):
         started.append(gateways.Gateway(*arguments, **options))
-        return started[-1]
+        return started[-1].wait_until_serving() if wait else started[-1]
 
     yield start
     failures = []

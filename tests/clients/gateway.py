@@ -95,8 +95,9 @@ class Metrics:
 class Gateway:
     """A running gateway. `clients` and `admin` are the addresses it printed."""
 
-    def __init__(self, *arguments, wrapper=(), environment=None, program=None, wait=True):
-        """Starts it. `wrapper` is a command line to put in front, which must end in an exec."""
+    def __init__(self, *arguments, wrapper=(), environment=None, program=None):
+        """Starts it. `wrapper` is a command line to put in front, which must end in an exec.
+        Call `wait_until_serving` before anything else."""
         command = [*wrapper, str(program or binary()), "serve", *arguments]
         for flag, value in [("--listen", "127.0.0.1:0"), ("--admin", "127.0.0.1:0")]:
             if flag not in arguments:
@@ -115,8 +116,6 @@ class Gateway:
         self.expected_exit = 0
         self.stdout = Lines(self.process.stdout)
         self.stderr = Lines(self.process.stderr)
-        if wait:
-            self.wait_until_serving()
 
     @property
     def pid(self):
