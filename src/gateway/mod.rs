@@ -38,12 +38,14 @@ enum Event {
 /// # Errors
 /// Anything that keeps it from starting, each with cause and remedy, within a second; a thread that
 /// failed; or a second signal, which ends the process at once.
-pub fn serve(config: Config) -> Result<(), ServeError> {
+pub fn serve(mut config: Config) -> Result<(), ServeError> {
     abort_on_panic();
     let signals = Signals::block();
     doctor::raise_open_files();
     ring::probe(ring_sizes(&config)).map_err(ServeError::from_ring)?;
     let admin = bind::admin(config.server.admin)?;
+    // Port 0 asks for any: the demo page is to name the one it became.
+    config.server.admin = admin.local_addr().map_err(ServeError::resources("the admin port"))?;
     let clients = bind::clients(config.server.listen)?;
     let (events, happened) = mpsc::channel();
     let lifecycle = Lifecycle::new();
