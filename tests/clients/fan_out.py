@@ -27,7 +27,7 @@ async def publish_over_http(gateway, name, count):
     publisher.close()
 
 
-async def run(gateway, subscriber_count, publication_count):
+async def run(gateway, subscriber_count, publication_count, at_once=100):
     """All subscribers record the identical sequence; none lost, none twice. Gives the last
     metrics. Two of the subscribers publish, on different shards."""
     async with asyncio.timeout(18):
@@ -39,7 +39,7 @@ async def run(gateway, subscriber_count, publication_count):
             metrics = await asyncio.to_thread(gateway.wait_for_metrics, settled)
         assert count(metrics) == {0: 1, 1: 1}, "the least loaded shard takes the next connection"
         rest = subscriber_count - len(sockets)
-        subscribers = sockets + await wire.connect_many(rest, gateway.clients, CHANNEL)
+        subscribers = sockets + await wire.connect_many(rest, gateway.clients, CHANNEL, at_once)
         before = await asyncio.to_thread(gateway.wait_for_connections, subscriber_count)
         assert_spread(before, subscriber_count)
 
