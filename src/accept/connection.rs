@@ -9,12 +9,15 @@ use tokio_uring::net::TcpStream;
 
 use super::answer::Answer;
 use super::deadline::Deadline;
-use super::{Shared, peer};
+use super::{LogGate, Shared, peer};
 use crate::limits;
 use crate::mail::{Handoff, Request as Mail};
 use crate::protocol::admission::{Entry, Refusal};
 use crate::ring::fd;
 use crate::ws::handshake::{HandshakeError, HeadReader, Request};
+
+/// For the line that says that there is no room.
+static FULL_LOG: LogGate = LogGate::new();
 
 /// Serves one client to the end of its handshake.
 pub(super) async fn handshake(shared: &Shared, socket: TcpStream, tcp_peer: SocketAddr) {
@@ -91,7 +94,7 @@ fn note_refusal(shared: &Shared, refusal: &Refusal, peer: IpAddr) {
         }
         Refusal::Full | Refusal::Overloaded => {
             counters.connections_refused_full.add(1);
-            if shared.full_log.open() {
+            if FULL_LOG.open() {
                 tracing::warn!(cause = %refusal, %peer, "refused a connection");
             }
         }

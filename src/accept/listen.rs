@@ -89,12 +89,14 @@ async fn accept(
     None
 }
 
+/// For the line that says that accepting pauses.
+static LOG: LogGate = LogGate::new();
+
 /// How long accepting rests while descriptors or memory are short.
 #[derive(Default)]
 struct Pause {
     /// The last pause; zero when the last accept succeeded.
     last: Duration,
-    log: LogGate,
 }
 
 impl Pause {
@@ -109,7 +111,7 @@ impl Pause {
         let longest = Duration::from_millis(limits::ACCEPT_PAUSE_MAX_MS);
         self.last = (self.last * 2).clamp(shortest, longest);
         shared.stats.counters.accept_pauses.add(1);
-        if self.log.open() {
+        if LOG.open() {
             tracing::warn!(
                 %error,
                 pause_ms = self.last.as_millis(),

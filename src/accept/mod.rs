@@ -20,11 +20,11 @@ mod page;
 mod peer;
 mod stop;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -129,7 +129,6 @@ struct Shared {
     stopped: Stopped,
     /// True once handshakes in flight are to be cut off.
     cut: watch::Receiver<bool>,
-    full_log: LogGate,
 }
 
 impl Shared {
@@ -137,8 +136,7 @@ impl Shared {
         let Acceptor { config, shards, permits, stats, lifecycle, stopped } = acceptor;
         let (cut_sender, cut) = watch::channel(false);
         let shards = RefCell::new(shards);
-        let full_log = LogGate::default();
-        (Self { config, shards, permits, stats, lifecycle, stopped, cut, full_log }, cut_sender)
+        (Self { config, shards, permits, stats, lifecycle, stopped, cut }, cut_sender)
     }
 
     /// Counts one operation given to the ring.
@@ -147,19 +145,28 @@ impl Shared {
     }
 }
 
-/// Lets one log line a second pass, so that no peer can fill the log.
-#[derive(Debug, Default)]
+/// Lets one log line a second pass, so that no peer can fill the log. One for each kind of line,
+/// shared by all acceptors.
+#[derive(Debug)]
 struct LogGate {
-    opened: Cell<Option<Instant>>,
+    opened: Mutex<Option<Instant>>,
 }
 
 impl LogGate {
+    const fn new() -> Self {
+        Self { opened: Mutex::new(None) }
+    }
+
     /// Whether a line may be written now; the line after it may be in a second.
     fn open(&self) -> bool {
         let now = Instant::now();
-        let due = self.opened.get().is_none_or(|last| now - last >= Duration::from_secs(1));
+        let mut opened =
+            self.opened.lock().expect("a panic aborts the process, so no lock is poisoned");
+        // Another acceptor may have read the clock later and come first.
+        let due =
+            opened.is_none_or(|last| now.saturating_duration_since(last) >= Duration::from_secs(1));
         if due {
-            self.opened.set(Some(now));
+            *opened = Some(now);
         }
         due
     }
