@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::{self, Inputs, Loaded};
+use crate::config::{self, Inputs, Loaded, LogFormat};
 use crate::{doctor, gateway};
 use args::{Args, Command, ConfigCommand};
 
@@ -53,13 +53,18 @@ pub fn run() -> ExitCode {
 
 fn serve(loaded: Loaded) -> ExitCode {
     logging::init(&loaded.config.log);
+    let format = loaded.config.log.format;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     match gateway::serve(loaded.config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            match format {
+                LogFormat::Json => tracing::error!("{error}"),
+                // Cause and remedy have lines of their own, whose ends the log would escape.
+                LogFormat::Text => complain("error", &error),
+            }
             ExitCode::FAILURE
         }
     }
