@@ -5,9 +5,9 @@
 //! [`Session::handle`], acts on the event, and sends what [`Outbox::take_send`] gives.
 //!
 //! ```text
-//! Open ──peer's Close──────────────► Closing (our Close queued) ──sent──► AwaitEnd ──► gone
-//!   ├──close(code): rest dropped ──► Closing
-//!   └──close_after_outbox(code) ───► Closing (our Close behind all that waits)
+//! Open ──peer's Close, or its fault► Closing (our Close queued) ──sent──► AwaitEnd ──► gone
+//!   ├──close_after_outbox(code) ───► Closing (our Close behind all that waits)
+//!   └──close(code): rest dropped ──► Closing
 //! ```
 
 mod keepalive;
@@ -83,8 +83,8 @@ impl Session {
     /// Queues our Close and drops whatever waits before it; the frame in flight is finished.
     /// Returns the bytes dropped. Does nothing when a Close is queued already.
     ///
-    /// Used for every fault, for slow consumers, and as the answer to the peer's Close
-    /// (RFC 6455 sections 5.5.1 and 7.1.5).
+    /// For slow consumers, whose outbox is what must go. Only when the 101 has left, and where
+    /// every waiting item ends with a frame: a large reply whose header is in flight would be cut.
     pub fn close(&mut self, code: Option<CloseCode>, reason: &str, now: Millis) -> usize {
         if self.state != State::Open {
             return 0;
@@ -94,11 +94,13 @@ impl Session {
         dropped
     }
 
-    /// Queues our Close behind everything that waits: nothing promised is lost.
-    pub fn close_after_outbox(&mut self, code: CloseCode, reason: &str, now: Millis) {
+    /// Queues our Close behind everything that waits: nothing promised is lost, and what the peer
+    /// sent before its Close or its fault is answered (RFC 6455 sections 5.5.1 and 7.1.5). Does
+    /// nothing when a Close is queued already.
+    pub fn close_after_outbox(&mut self, code: Option<CloseCode>, reason: &str, now: Millis) {
         if self.state == State::Open {
             let grace = Duration::from_secs(limits::DRAIN_FLUSH_S);
-            self.queue_close(Some(code), reason, now, grace);
+            self.queue_close(code, reason, now, grace);
         }
     }
 

@@ -26,7 +26,7 @@ fn drain_queues_its_close_behind_what_waits() {
     let mut session = session();
     session.outbox.tail_mut(Vec::new).extend_from_slice(b"waiting");
     session.outbox.note_added(7);
-    session.close_after_outbox(CloseCode::GOING_AWAY, "", 0);
+    session.close_after_outbox(Some(CloseCode::GOING_AWAY), "", 0);
     let send = session.outbox.take_send(Vec::new).expect("all");
     assert_eq!(send.as_slice(), b"waiting\x88\x02\x03\xe9");
     session.outbox.note_sent();

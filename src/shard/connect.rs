@@ -77,7 +77,7 @@ impl Core {
         self.mark_dirty(conn);
         self.queue_resume(conn);
         if self.drain.is_some() {
-            self.close_after_outbox(conn, CloseCode::GOING_AWAY, "the gateway is stopping");
+            self.close(conn, Some(CloseCode::GOING_AWAY), "the gateway is stopping");
         }
     }
 
@@ -86,7 +86,7 @@ impl Core {
         let Some(connection) = self.slots.get_mut(conn) else { return };
         tracing::warn!(%conn, peer = %connection.peer, "a subscription was refused: the table of channels is full");
         connection.unregistered_count = 0;
-        self.close_after_outbox(conn, CloseCode::TRY_AGAIN, "the table of channels is full");
+        self.close(conn, Some(CloseCode::TRY_AGAIN), "the table of channels is full");
         self.mark_dirty(conn);
         self.queue_resume(conn);
     }

@@ -79,7 +79,7 @@ impl Core {
                 // Its 101 was never sent: nothing was promised.
                 self.doom_unregistered(conn);
             } else {
-                self.close_after_outbox(conn, CloseCode::GOING_AWAY, "the gateway is stopping");
+                self.close(conn, Some(CloseCode::GOING_AWAY), "the gateway is stopping");
             }
         }
     }

@@ -76,6 +76,6 @@ impl Core {
             "a slow consumer is closed with 3008; its queued publications are dropped"
         );
         self.stats.counters.slow_consumers_disconnected.add(1);
-        self.close(conn, Some(CloseCode::SLOW), "slow consumer");
+        self.close_dropping(conn, CloseCode::SLOW, "slow consumer");
     }
 }

@@ -221,6 +221,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             let spare_len = &mut core.spare_len;
             let send = connection.session.outbox.take_send(|| lend_spare(spare, spare_len));
             if let Some(bytes) = send {
+                connection.flags.answered = true;
                 self.driver.submit_send(connection.sock, bytes, 0);
             }
         }

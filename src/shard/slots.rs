@@ -63,6 +63,8 @@ pub(super) struct Flags {
     pub(super) peer_ended: bool,
     /// It is in the list of connections to decode again.
     pub(super) resume_queued: bool,
+    /// Its 101 was handed to the driver.
+    pub(super) answered: bool,
     /// Its operations were asked to end: `terminate` came to it.
     pub(super) ending: bool,
 }

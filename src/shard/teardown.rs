@@ -14,18 +14,26 @@ use crate::session::KeepaliveStep;
 use crate::ws::{CloseCode, encode};
 
 impl Core {
-    /// Queues our Close and drops what waits before it; nothing is delivered any more.
+    /// Queues our Close behind everything that waits: the 101, answers to what the peer sent before
+    /// its fault, publications it was promised. Nothing is delivered any more.
     pub(super) fn close(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &str) {
-        let now = self.time.ms;
-        self.queue_close(conn, |connection| connection.session.close(code, reason, now));
-    }
-
-    /// Queues our Close behind everything that waits.
-    pub(super) fn close_after_outbox(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
         let now = self.time.ms;
         self.queue_close(conn, |connection| {
             connection.session.close_after_outbox(code, reason, now);
             0
+        });
+    }
+
+    /// Queues our Close and drops what waits before it, unless the 101 is among that.
+    pub(super) fn close_dropping(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
+        let now = self.time.ms;
+        self.queue_close(conn, |connection| {
+            if connection.flags.answered {
+                connection.session.close(Some(code), reason, now)
+            } else {
+                connection.session.close_after_outbox(Some(code), reason, now);
+                0
+            }
         });
     }
 
