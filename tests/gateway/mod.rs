@@ -158,12 +158,19 @@ impl Gateway {
         })
     }
 
-    /// Publishes `data`, a JSON text; gives the answer's body, whose status is 200.
+    /// Publishes `data`, a JSON text; gives the answer's body, whose status is 200. Tries again
+    /// while a mailbox is full.
     pub fn publish(&self, channel: &str, data: &str) -> String {
-        let answer =
-            self.call("/api/publish", &format!(r#"{{"channel":"{channel}","data":{data}}}"#));
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        answer.text()
+        let body = format!(r#"{{"channel":"{channel}","data":{data}}}"#);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.call("/api/publish", &body);
+            if answer.status == 200 {
+                return answer.text();
+            }
+            assert_eq!(answer.status, 503, "{}", answer.text());
+            assert!(Instant::now() < deadline, "a mailbox stays full: {}", self.metrics());
+        }
     }
 
     /// Calls the API.
