@@ -1,0 +1,199 @@
+//! The command line: what was asked for, and the exit code.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::target::Target;
+use crate::{echo, idle, payload};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Everything asked for was done.
+    Done,
+    /// It was asked for wrongly, or this machine cannot run it.
+    Usage,
+    /// Connections failed or were lost, or messages are missing.
+    Failed,
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Done => 0,
+            Verdict::Usage => 2,
+            Verdict::Failed => 3,
+        }
+        .into()
+    }
+}
+
+/// A load generator for WebSocket servers.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate-bench", version, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send messages to an echo server and time how long each takes to come back.
+    Echo(EchoArgs),
+    /// Open connections, hold them without a message, and answer pings.
+    Idle(IdleArgs),
+}
+
+/// What every command that opens connections takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// Where to connect to, such as ws://127.0.0.1:8000/echo.
+    #[arg(long)]
+    pub(crate) url: Target,
+    /// Connections to open. Above 28,000 to a loopback address they come from several sources.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
+    pub(crate) connections: u32,
+    /// Generator threads, each with a ring of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: u16,
+    /// The server's process, on this machine: adds its CPU time and memory to the result.
+    #[arg(long, value_name = "PID")]
+    pub(crate) server_pid: Option<u32>,
+    /// Write the result as JSON to this file too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// What `echo` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EchoArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    /// Messages a second over all connections, due at fixed times; latency counts from the due
+    /// time. 0: one message outstanding per connection, the next is sent when it is back.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
+    pub(crate) rate: u64,
+    /// Bytes of a message's payload.
+    #[arg(long, default_value_t = 64, value_parser = message_size)]
+    pub(crate) size: usize,
+    /// How long to measure.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub(crate) duration: Duration,
+    /// How long to send before measuring.
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub(crate) warm_up: Duration,
+}
+
+/// What `idle` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct IdleArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    /// How long to hold the connections, from when all are open.
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub(crate) hold: Duration,
+}
+
+/// Does what the command line asks for.
+pub(crate) fn run() -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // A closed output is no reason for another error.
+            let _ = error.print();
+            let verdict = if error.use_stderr() { Verdict::Usage } else { Verdict::Done };
+            return verdict.into();
+        }
+    };
+    match line.command {
+        Command::Echo(args) => echo::run(&args),
+        Command::Idle(args) => idle::run(&args),
+    }
+    .unwrap_or_else(|error| {
+        complain(error);
+        Verdict::Usage
+    })
+    .into()
+}
+
+/// Prints one line at once, for people and scripts that wait for it.
+pub(crate) fn say(text: impl Display) {
+    let mut out = io::stdout().lock();
+    // A closed output ends nothing: the exit code still tells.
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Prints what went wrong.
+pub(crate) fn complain(text: impl Display) {
+    let _ = writeln!(io::stderr(), "tidegate-bench: {text}");
+}
+
+/// Reads `10s`, `500ms`, `2m`; a plain number is seconds.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("write a time such as 500ms, 10s, 2m or 1h"),
+    };
+    let number: f64 = number.parse().map_err(|_| "write a time such as 500ms, 10s or 2m")?;
+    let duration = Duration::try_from_secs_f64(number * scale).map_err(|_| "too long")?;
+    if duration > MAX_DURATION { Err("at most 24h") } else { Ok(duration) }
+}
+
+fn message_size(text: &str) -> Result<usize, String> {
+    let size: usize = text.parse().map_err(|_| "write a number of bytes".to_owned())?;
+    match size {
+        ..payload::HEADER_LEN => Err(format!(
+            "a message needs {} bytes for its time, connection and number",
+            payload::HEADER_LEN
+        )),
+        payload::HEADER_LEN..=MAX_SIZE => Ok(size),
+        _ => Err(format!("at most {MAX_SIZE}")),
+    }
+}
+
+/// Times are counted in 64 bits of nanoseconds; a day is far from their end.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
+
+/// Largest payload: each connection holds one frame of it.
+const MAX_SIZE: usize = 16 * 1024 * 1024;
+
+/// Source addresses of loopback (254) times source ports of one.
+const MAX_CONNECTIONS: i64 = 254 * crate::dial::PORTS_PER_SOURCE as i64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn times_carry_their_unit() {
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("3"), Ok(Duration::from_secs(3)));
+        for wrong in ["", "s", "1d", "-1s", "25h", "1..0s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_message_holds_its_header() {
+        assert!(message_size("23").expect_err("too small").contains("24"));
+        assert_eq!(message_size("24"), Ok(24));
+        assert!(message_size(&(MAX_SIZE + 1).to_string()).is_err());
+    }
+}

@@ -1,0 +1,25 @@
+//! `echo`: how long messages take to come back.
+
+use crate::cli::{EchoArgs, Verdict, complain, say};
+use crate::report::Report;
+use crate::run::{self, Pace, RunError, Scenario};
+
+/// Runs the command.
+pub(crate) fn run(args: &EchoArgs) -> Result<Verdict, RunError> {
+    let scenario = Scenario {
+        pace: if args.rate == 0 { Pace::ClosedLoop } else { Pace::Rate(args.rate) },
+        size: args.size,
+        warm_up: args.warm_up,
+        duration: args.duration,
+    };
+    let outcome = run::run(&args.connect, &scenario, |_| {})?;
+    let report = Report::new("echo", &args.connect, &scenario, &outcome);
+    say(report.text());
+    if let Some(path) = &args.connect.json
+        && let Err(error) = std::fs::write(path, report.json())
+    {
+        complain(format_args!("{}: {error}", path.display()));
+        return Ok(Verdict::Usage);
+    }
+    Ok(report.verdict())
+}

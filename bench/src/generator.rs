@@ -1,0 +1,248 @@
+//! One generator: a thread's connections on a ring of its own.
+//!
+//! A turn sends what is due, waits, and takes what came. The clock is read once after the wait:
+//! everything that came with it was received then, and what it leads to is sent then.
+//!
+//! At most one message is out per connection, at a given rate too: one that is due while its
+//! connection waits goes out as soon as that is free, and its latency counts from when it was due.
+//! The histogram from sending to receiving shows what such a stall hides.
+
+use std::num::NonZeroU64;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::EventfdFlags;
+use tidegate::frame::FrameBytes;
+use tidegate::id::ConnId;
+use tidegate::ring::{CloseHow, Completion, Driver, Fault, Lease, RecvOutcome, UringDriver};
+use tidegate::ring::{RingSizes, SetupError};
+
+use crate::dial::Dialed;
+use crate::server;
+use crate::tally::Tally;
+use crate::traffic::{Load, Traffic, Window};
+
+/// Why a generator could not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GeneratorError {
+    #[error("the generator has no ring: {0}")]
+    Setup(#[from] SetupError),
+    #[error("the generator's ring broke: {0}")]
+    Ring(#[from] Fault),
+    #[error("the generator has no eventfd: {0}")]
+    Bell(#[from] rustix::io::Errno),
+}
+
+/// One thread's connections. Made, used and dropped on that thread.
+pub(crate) struct Generator {
+    driver: UringDriver,
+    /// Outlives the driver, which reads it; nobody rings.
+    _bell: OwnedFd,
+    traffic: Traffic,
+    start: Instant,
+    /// Connections whose receive the kernel ended.
+    unarmed: Vec<u32>,
+}
+
+impl Generator {
+    /// Takes the connections into a new ring and arms their receives. Payloads have `size` bytes.
+    pub(crate) fn new(dialed: Vec<Dialed>, size: usize) -> Result<Self, GeneratorError> {
+        // The default of 50 us would make every message of a schedule late by as much.
+        rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
+        let mut generator = Self {
+            driver: UringDriver::new(ring_sizes(size), bell.as_raw_fd())?,
+            _bell: bell,
+            traffic: Traffic::new(dialed.len(), size),
+            start: Instant::now(),
+            unarmed: Vec::with_capacity(dialed.len()),
+        };
+        for (index, Dialed { socket, mut leftover }) in (0..).zip(dialed) {
+            let conn = ConnId { slot: index, generation: 0 };
+            let sock = generator.driver.insert(conn, socket);
+            generator.traffic.add(sock);
+            generator.arm(index);
+            generator.traffic.feed(index, &mut leftover);
+            generator.traffic.pump(index, &mut generator.driver);
+        }
+        Ok(generator)
+    }
+
+    /// Sends `load` from `start` to the end of `window`, waits for what is still out, closes every
+    /// connection, and tells what it counted.
+    pub(crate) fn run(
+        mut self,
+        load: Load,
+        window: Window,
+        start: Instant,
+    ) -> Result<Tally, GeneratorError> {
+        self.start = start;
+        while Instant::now() < start {
+            self.turn(start.saturating_duration_since(Instant::now()))?;
+        }
+        self.traffic.begin(load, window);
+        for index in 0..self.traffic.connections.len() as u32 {
+            self.traffic.pump(index, &mut self.driver);
+        }
+        let mut cpu_before = None;
+        while self.traffic.now_ns < window.end_ns {
+            if cpu_before.is_none() && self.traffic.now_ns >= window.start_ns {
+                cpu_before = server::own_cpu_ns();
+            }
+            while let Some(index) = self.traffic.take_due() {
+                self.traffic.pump(index, &mut self.driver);
+            }
+            let next_ns = self.next_ns();
+            self.turn(Duration::from_nanos(next_ns.saturating_sub(self.traffic.now_ns)))?;
+        }
+        if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
+            self.traffic.tally.cpu_ns = after - before;
+        }
+        self.drain()?;
+        self.close()?;
+        Ok(self.traffic.tally)
+    }
+
+    /// When to look at the clock again if nothing comes.
+    fn next_ns(&self) -> u64 {
+        let Traffic { load, window, now_ns, .. } = &self.traffic;
+        let due_ns = match load {
+            Load::Open(schedule) => schedule.next_due_ns(),
+            Load::Idle | Load::Closed => u64::MAX,
+        };
+        let edge_ns = if *now_ns < window.start_ns { window.start_ns } else { window.end_ns };
+        due_ns.min(edge_ns)
+    }
+
+    /// Waits for messages that are out or owed.
+    fn drain(&mut self) -> Result<(), Fault> {
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
+        while Instant::now() < deadline && self.traffic.is_waiting() {
+            self.turn(STEP)?;
+        }
+        Ok(())
+    }
+
+    /// Says goodbye on every connection, and waits a moment for the answers.
+    fn close(&mut self) -> Result<(), Fault> {
+        for index in 0..self.traffic.connections.len() as u32 {
+            self.traffic.queue_close(index);
+            self.traffic.pump(index, &mut self.driver);
+        }
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        while Instant::now() < deadline && self.traffic.open_count > 0 {
+            self.turn(STEP)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, timeout: Duration) -> Result<(), Fault> {
+        self.driver.wait(Some(timeout))?;
+        let now = Instant::now().saturating_duration_since(self.start);
+        self.traffic.now_ns = u64::try_from(now.as_nanos()).expect("584 years");
+        while let Some(completion) = self.driver.next_completion() {
+            match completion {
+                Completion::Recv { conn, outcome, lease, armed } => {
+                    self.reap_recv(conn.slot, outcome, lease, armed);
+                }
+                Completion::Send { conn, bytes, result } => {
+                    self.reap_send(conn.slot, bytes, result);
+                }
+                // Nobody rings.
+                Completion::Woken => {}
+            }
+        }
+        while let Some(index) = self.unarmed.pop() {
+            self.arm(index);
+        }
+        Ok(())
+    }
+
+    fn reap_recv(&mut self, index: u32, outcome: RecvOutcome, lease: Option<Lease>, armed: bool) {
+        self.traffic.connections[index as usize].recv_armed = armed;
+        if let Some(lease) = lease {
+            self.traffic.feed(index, self.driver.buffer(&lease));
+            self.driver.release(lease);
+        }
+        match outcome {
+            RecvOutcome::End => self.traffic.end(index, &"the server closed without a Close"),
+            RecvOutcome::Failed(fault) => self.traffic.end(index, &fault),
+            RecvOutcome::Data
+            | RecvOutcome::NoBuffers
+            | RecvOutcome::Cancelled
+            | RecvOutcome::Ended => self.traffic.pump(index, &mut self.driver),
+        }
+        if !armed {
+            self.unarmed.push(index);
+        }
+        self.retire(index);
+    }
+
+    fn reap_send(&mut self, index: u32, bytes: FrameBytes, result: Result<usize, Fault>) {
+        let connection = &mut self.traffic.connections[index as usize];
+        connection.sent_len += *result.as_ref().unwrap_or(&0);
+        if result.is_ok_and(|taken| taken > 0) && connection.sent_len < bytes.len() {
+            self.driver.submit_send(connection.sock, bytes, connection.sent_len);
+            return;
+        }
+        connection.sending = false;
+        connection.sent_len = 0;
+        if let FrameBytes::Owned(mut frame) = bytes {
+            frame.clear();
+            connection.frame = frame;
+        }
+        match result {
+            Ok(_) => self.traffic.pump(index, &mut self.driver),
+            Err(fault) => self.traffic.end(index, &fault),
+        }
+        self.retire(index);
+    }
+
+    fn arm(&mut self, index: u32) {
+        let connection = &mut self.traffic.connections[index as usize];
+        if !connection.ended && !connection.recv_armed {
+            connection.recv_armed = true;
+            self.driver.arm_recv(connection.sock);
+        }
+    }
+
+    /// Gives an ended connection's socket back once the ring is done with it, so that the server
+    /// sees its end while the run goes on.
+    fn retire(&mut self, index: u32) {
+        let connection = &mut self.traffic.connections[index as usize];
+        if !connection.ended || connection.retired {
+            return;
+        }
+        if connection.recv_armed {
+            self.driver.disarm_recv(connection.sock);
+        } else if !connection.sending {
+            connection.retired = true;
+            self.driver.close(connection.sock, CloseHow::Orderly);
+        }
+    }
+}
+
+/// Sizes of the ring for payloads of `size` bytes: a receive buffer holds a whole frame where that
+/// is not too much, and there are as many as fit into [`BUFFERS_SIZE`].
+fn ring_sizes(size: usize) -> RingSizes {
+    let frame = size + tidegate::ws::encode::HEADER_MAX;
+    let recv_buffer_size = frame.next_power_of_two().clamp(2 * 1024, 64 * 1024);
+    RingSizes {
+        sq_entries: 4_096,
+        cq_entries: 16_384,
+        recv_buffers: (BUFFERS_SIZE / recv_buffer_size) as u16,
+        recv_buffer_size: recv_buffer_size as u32,
+    }
+}
+
+/// Bytes of all receive buffers of a generator.
+const BUFFERS_SIZE: usize = 16 * 1024 * 1024;
+
+/// How long messages that are out at the end of a run may take to come back.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the server may take to answer our Closes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest wait between two looks at whether a run has ended.
+const STEP: Duration = Duration::from_millis(20);

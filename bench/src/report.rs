@@ -1,0 +1,336 @@
+//! The result of a run, as text and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::cli::{ConnectArgs, Verdict};
+use crate::run::{Outcome, Pace, Scenario};
+
+/// The result of a run. The field names are those of the JSON form, which README describes.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    tool: Tool,
+    environment: Environment,
+    scenario: ScenarioReport,
+    connections: Connections,
+    duration_s: f64,
+    rate: Rate,
+    messages: Messages,
+    latency_us: Option<Latency>,
+    latency_raw_us: Option<Latency>,
+    server: Option<Server>,
+    generator: GeneratorReport,
+}
+
+#[derive(Debug, Serialize)]
+struct Tool {
+    version: &'static str,
+    command: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Environment {
+    kernel: String,
+    cpu: Option<String>,
+    cores: usize,
+    open_files_max: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ScenarioReport {
+    command: &'static str,
+    size: usize,
+    warm_up_s: f64,
+    threads: u16,
+}
+
+#[derive(Debug, Serialize)]
+struct Connections {
+    asked: u32,
+    opened: u32,
+    failed: u32,
+    lost: u32,
+    causes: BTreeMap<String, u32>,
+    dial_s: f64,
+    pings_answered: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Rate {
+    asked: Option<u64>,
+    achieved: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Messages {
+    expected: u64,
+    sent: u64,
+    delivered: u64,
+    duplicated: u64,
+    reordered: u64,
+    lost: u64,
+    unknown: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    min: f64,
+    mean: f64,
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Server {
+    pid: u32,
+    cpu_percent: f64,
+    cpu_us_per_message: Option<f64>,
+    rss_bytes: u64,
+    rss_per_connection_bytes: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct GeneratorReport {
+    cpu_percent: f64,
+    cpu_us_per_message: Option<f64>,
+    lag_p99_us: Option<f64>,
+    valid: bool,
+    why: Option<String>,
+}
+
+impl Report {
+    /// The result of `scenario`, run by `command`.
+    pub(crate) fn new(
+        command: &'static str,
+        connect: &ConnectArgs,
+        scenario: &Scenario,
+        outcome: &Outcome,
+    ) -> Self {
+        let Outcome { opened, failures, dial_time, tally, server } = outcome;
+        let duration_s = scenario.duration.as_secs_f64();
+        let window_ns = scenario.duration.as_nanos() as f64;
+        let per_message = |ns: u64| {
+            (tally.received_in_window > 0)
+                .then(|| ns as f64 / 1e3 / tally.received_in_window as f64)
+        };
+        let server = server.zip(connect.server_pid).map(|(server, pid)| Server {
+            pid,
+            cpu_percent: 100.0 * server.cpu_ns as f64 / window_ns,
+            cpu_us_per_message: per_message(server.cpu_ns),
+            rss_bytes: server.rss_bytes,
+            rss_per_connection_bytes: (*opened > 0)
+                .then(|| server.rss_growth_bytes as f64 / f64::from(*opened)),
+        });
+        let cpu_percent = 100.0 * tally.cpu_ns as f64 / window_ns;
+        let lag_p99_us = (!tally.lag.is_empty()).then(|| us(tally.lag.value_at_quantile(0.99)));
+        let why = judge(scenario, cpu_percent / f64::from(connect.threads), lag_p99_us, &server);
+        let mut causes = failures.clone();
+        for (cause, count) in &tally.lost_connections {
+            *causes.entry(cause.clone()).or_default() += count;
+        }
+        Self {
+            tool: Tool {
+                version: env!("CARGO_PKG_VERSION"),
+                command: std::env::args().collect::<Vec<_>>().join(" "),
+            },
+            environment: Environment::read(),
+            scenario: ScenarioReport {
+                command,
+                size: scenario.size,
+                warm_up_s: scenario.warm_up.as_secs_f64(),
+                threads: connect.threads,
+            },
+            connections: Connections {
+                asked: connect.connections,
+                opened: *opened,
+                failed: failures.values().sum(),
+                lost: tally.lost_connections.values().sum(),
+                causes,
+                dial_s: dial_time.as_secs_f64(),
+                pings_answered: tally.pings,
+            },
+            duration_s,
+            rate: Rate {
+                asked: match scenario.pace {
+                    Pace::Rate(rate) => Some(rate),
+                    Pace::Idle | Pace::ClosedLoop => None,
+                },
+                achieved: tally.received_in_window as f64 / duration_s,
+            },
+            messages: Messages {
+                expected: tally.due,
+                sent: tally.sent,
+                delivered: tally.delivered,
+                duplicated: tally.duplicated,
+                reordered: tally.reordered,
+                lost: tally.due.saturating_sub(tally.delivered),
+                unknown: tally.unknown,
+            },
+            latency_us: Latency::of(&tally.latency),
+            latency_raw_us: Latency::of(&tally.latency_raw),
+            server,
+            generator: GeneratorReport {
+                cpu_percent,
+                cpu_us_per_message: per_message(tally.cpu_ns),
+                lag_p99_us,
+                valid: why.is_none(),
+                why,
+            },
+        }
+    }
+
+    /// What the exit code tells.
+    pub(crate) fn verdict(&self) -> Verdict {
+        let Connections { failed, lost, .. } = self.connections;
+        let messages = &self.messages;
+        let missing = messages.lost + messages.duplicated + messages.reordered + messages.unknown;
+        if failed + lost > 0 || missing > 0 { Verdict::Failed } else { Verdict::Done }
+    }
+
+    /// The JSON form.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain values") + "\n"
+    }
+
+    /// A short table for people.
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::new();
+        self.write_text(&mut out).expect("writing to a string does not fail");
+        out.truncate(out.trim_end().len());
+        out
+    }
+
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        let Connections { asked, opened, failed, lost, causes, dial_s, pings_answered } =
+            &self.connections;
+        writeln!(
+            out,
+            "connections  asked {asked}, opened {opened} in {dial_s:.2} s, failed {failed}, lost {lost}; \
+             pings answered {pings_answered}"
+        )?;
+        for (cause, count) in causes {
+            writeln!(out, "             {count}: {cause}")?;
+        }
+        let messages = &self.messages;
+        if messages.expected > 0 {
+            writeln!(
+                out,
+                "messages     due {}, sent {}, back {}, missing {}, duplicated {}, reordered {}, unknown {}",
+                messages.expected,
+                messages.sent,
+                messages.delivered,
+                messages.lost,
+                messages.duplicated,
+                messages.reordered,
+                messages.unknown
+            )?;
+            let asked = self.rate.asked.map_or("closed loop".to_owned(), |r| format!("asked {r}"));
+            writeln!(out, "rate         {:.0} messages/s, {asked}", self.rate.achieved)?;
+        }
+        for (title, latency) in [("from due", &self.latency_us), ("from sent", &self.latency_raw_us)]
+        {
+            let Some(l) = latency else { continue };
+            writeln!(
+                out,
+                "{title:12} p50 {:.0}  p90 {:.0}  p99 {:.0}  p99.9 {:.0}  max {:.0}  mean {:.0} us",
+                l.p50, l.p90, l.p99, l.p999, l.max, l.mean
+            )?;
+        }
+        if let Some(server) = &self.server {
+            write!(out, "server       {:.1} % of a core", server.cpu_percent)?;
+            if let Some(us) = server.cpu_us_per_message {
+                write!(out, ", {us:.2} us a message")?;
+            }
+            write!(out, "; {:.1} MiB resident", server.rss_bytes as f64 / 1_048_576.0)?;
+            if let Some(bytes) = server.rss_per_connection_bytes {
+                write!(out, ", grown by {bytes:.0} bytes a connection")?;
+            }
+            writeln!(out)?;
+        }
+        let generator = &self.generator;
+        write!(out, "generator    {:.1} % of a core", generator.cpu_percent)?;
+        if let Some(us) = generator.cpu_us_per_message {
+            write!(out, ", {us:.2} us a message")?;
+        }
+        if let Some(us) = generator.lag_p99_us {
+            write!(out, ", behind schedule p99 {us:.0} us")?;
+        }
+        writeln!(out)?;
+        if let Some(why) = &generator.why {
+            writeln!(out, "not valid    {why}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Latency {
+    fn of(histogram: &Histogram<u64>) -> Option<Self> {
+        let at = |quantile| us(histogram.value_at_quantile(quantile));
+        (!histogram.is_empty()).then(|| Self {
+            min: us(histogram.min()),
+            mean: histogram.mean() / 1e3,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: us(histogram.max()),
+            count: histogram.len(),
+        })
+    }
+}
+
+impl Environment {
+    fn read() -> Self {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
+        Self {
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            cpu: model.map(|model| model.trim_start_matches([' ', '\t', ':']).to_owned()),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            open_files_max: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
+        }
+    }
+}
+
+/// Why the figures are the generator's and not the server's; `None`: they are the server's, as far
+/// as can be told.
+fn judge(
+    scenario: &Scenario,
+    cpu_percent: f64,
+    lag_p99_us: Option<f64>,
+    server: &Option<Server>,
+) -> Option<String> {
+    match scenario.pace {
+        Pace::Idle => None,
+        Pace::Rate(_) => {
+            let lag = lag_p99_us.filter(|lag| *lag > LAG_MAX_US)?;
+            Some(format!("the generator was behind its schedule by {lag:.0} us at p99"))
+        }
+        Pace::ClosedLoop => {
+            let server_busy = server.as_ref().is_some_and(|s| s.cpu_percent >= BUSY_PERCENT);
+            (cpu_percent >= BUSY_PERCENT && !server_busy).then(|| {
+                format!(
+                    "generator-bound: its threads used {cpu_percent:.0} % of a core each, and the \
+                     server is not known to have been busier"
+                )
+            })
+        }
+    }
+}
+
+fn us(ns: u64) -> f64 {
+    ns as f64 / 1e3
+}
+
+/// Latest a schedule may be served, at p99, for its latencies to be the server's.
+const LAG_MAX_US: f64 = 1_000.0;
+
+/// From here on a thread counts as limited by its core.
+const BUSY_PERCENT: f64 = 90.0;

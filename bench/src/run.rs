@@ -1,0 +1,175 @@
+//! What all commands do: dial on every thread, start together, gather what was counted.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cli::ConnectArgs;
+use crate::dial::{self, Dialing};
+use crate::generator::{Generator, GeneratorError};
+use crate::schedule::Schedule;
+use crate::server::Usage;
+use crate::tally::Tally;
+use crate::traffic::{Load, Window};
+
+/// What to send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// Nothing.
+    Idle,
+    /// One message out per connection.
+    ClosedLoop,
+    /// So many messages a second.
+    Rate(u64),
+}
+
+/// A run, but for its connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    /// What to send.
+    pub(crate) pace: Pace,
+    /// Bytes of a payload.
+    pub(crate) size: usize,
+    /// Before the measuring begins.
+    pub(crate) warm_up: Duration,
+    /// How long to measure.
+    pub(crate) duration: Duration,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Connections that were opened.
+    pub(crate) opened: u32,
+    /// Connections that could not be opened, by cause.
+    pub(crate) failures: BTreeMap<String, u32>,
+    /// How long opening them took.
+    pub(crate) dial_time: Duration,
+    /// What all threads counted.
+    pub(crate) tally: Tally,
+    /// What the server used, if its process was named.
+    pub(crate) server: Option<ServerUse>,
+}
+
+/// What the server's process used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerUse {
+    /// CPU time of all its threads within the measured time, in nanoseconds.
+    pub(crate) cpu_ns: u64,
+    /// Resident memory at the end.
+    pub(crate) rss_bytes: u64,
+    /// Growth of its resident memory from before the first connection to the end.
+    pub(crate) rss_growth_bytes: u64,
+}
+
+/// Why there is no outcome.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error("no process {0} to be read")]
+    NoServer(u32),
+    #[error(transparent)]
+    Generator(#[from] GeneratorError),
+}
+
+/// Opens the connections, calls `on_open` with their count once all are, and runs `scenario`.
+pub(crate) fn run(
+    connect: &ConnectArgs,
+    scenario: &Scenario,
+    on_open: impl FnOnce(u32),
+) -> Result<Outcome, RunError> {
+    dial::raise_file_limit();
+    let observe = || {
+        connect.server_pid.map(|pid| Usage::of(pid).ok_or(RunError::NoServer(pid))).transpose()
+    };
+    let at_first = observe()?;
+    let dial_start = Instant::now();
+    thread::scope(|scope| {
+        let (report, reports) = mpsc::channel();
+        let mut starts = Vec::new();
+        let mut threads = Vec::new();
+        for index in 0..connect.threads {
+            let (start, started) = mpsc::channel();
+            starts.push(start);
+            let report = report.clone();
+            let body = move || generate(connect, scenario, index, &report, &started);
+            threads.push(scope.spawn(body));
+        }
+        drop(report);
+        let mut opened = 0;
+        let mut failures = BTreeMap::new();
+        for _ in 0..connect.threads {
+            let Ok(dialed) = reports.recv() else { break };
+            opened += dialed.opened;
+            for (cause, count) in dialed.failures {
+                *failures.entry(cause).or_default() += count;
+            }
+        }
+        let dial_time = dial_start.elapsed();
+        on_open(opened);
+        let start = Instant::now() + START_DELAY;
+        for thread in starts {
+            // A thread that is gone has failed, and says so when it is joined.
+            let _ = thread.send(start);
+        }
+        let window_start = start + scenario.warm_up;
+        thread::sleep(window_start.saturating_duration_since(Instant::now()));
+        let before = observe()?;
+        let window_end = window_start + scenario.duration;
+        thread::sleep(window_end.saturating_duration_since(Instant::now()));
+        let after = observe()?;
+        let mut tally = Tally::new();
+        for thread in threads {
+            let counted = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            tally.merge(&counted?);
+        }
+        let server = at_first.zip(before).zip(after).map(|((at_first, before), after)| ServerUse {
+            cpu_ns: after.cpu_ns.saturating_sub(before.cpu_ns),
+            rss_bytes: after.rss_bytes,
+            rss_growth_bytes: after.rss_bytes.saturating_sub(at_first.rss_bytes),
+        });
+        Ok(Outcome { opened, failures, dial_time, tally, server })
+    })
+}
+
+/// What one thread tells before the start.
+struct Dialed {
+    opened: u32,
+    failures: BTreeMap<String, u32>,
+}
+
+/// One thread, from its first connection to its last.
+fn generate(
+    connect: &ConnectArgs,
+    scenario: &Scenario,
+    thread: u16,
+    report: &mpsc::Sender<Dialed>,
+    started: &mpsc::Receiver<Instant>,
+) -> Result<Tally, GeneratorError> {
+    let total = connect.connections;
+    let share = |thread: u16| {
+        (u64::from(total) * u64::from(thread) / u64::from(connect.threads)) as u32
+    };
+    let numbers = share(thread)..share(thread + 1);
+    let Dialing { open, failures } = dial::dial_all(&connect.url, numbers, total);
+    let opened = open.len() as u32;
+    let generator = Generator::new(open, scenario.size)?;
+    let _ = report.send(Dialed { opened, failures });
+    // No start: the run was given up.
+    let Ok(start) = started.recv() else { return Ok(Tally::new()) };
+    let load = match scenario.pace {
+        Pace::Rate(rate) if opened > 0 => {
+            Load::Open(Schedule::new(rate, thread, connect.threads, opened))
+        }
+        Pace::ClosedLoop => Load::Closed,
+        Pace::Rate(_) | Pace::Idle => Load::Idle,
+    };
+    let window = Window {
+        start_ns: scenario.warm_up.as_nanos() as u64,
+        end_ns: (scenario.warm_up + scenario.duration).as_nanos() as u64,
+    };
+    generator.run(load, window, start)
+}
+
+/// From the moment all connections are open to the start: all threads are awake by then.
+const START_DELAY: Duration = Duration::from_millis(20);

@@ -1,0 +1,110 @@
+//! What a generator counted and timed.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+/// Longest time told apart in a histogram; longer ones count as this: ten minutes.
+const HIGHEST_NS: u64 = 600 * 1_000_000_000;
+
+/// Digits a histogram keeps of each value.
+const DIGITS: u8 = 3;
+
+/// Counts and times of one thread, or of all once merged. "Measured" is what was due between the
+/// end of the warm-up and the end of the run.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// Measured messages: how many fell due.
+    pub(crate) due: u64,
+    /// Measured messages that were sent.
+    pub(crate) sent: u64,
+    /// Measured messages that came back, each once.
+    pub(crate) delivered: u64,
+    /// Messages that came back again.
+    pub(crate) duplicated: u64,
+    /// Messages that came back behind one sent later on their connection.
+    pub(crate) reordered: u64,
+    /// Messages that nobody sent, or that came back changed.
+    pub(crate) unknown: u64,
+    /// Messages that came back while it was measured, whenever they were due.
+    pub(crate) received_in_window: u64,
+    /// Pings answered.
+    pub(crate) pings: u64,
+    /// Connections that ended before the run did, by cause.
+    pub(crate) lost_connections: BTreeMap<String, u32>,
+    /// From due to received, in nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// From sent to received, in nanoseconds.
+    pub(crate) latency_raw: Histogram<u64>,
+    /// From due to sent, of messages whose connection was free: the generator's own lateness.
+    pub(crate) lag: Histogram<u64>,
+    /// CPU time of the generator's threads while it was measured.
+    pub(crate) cpu_ns: u64,
+}
+
+impl Tally {
+    /// Nothing counted.
+    pub(crate) fn new() -> Self {
+        let histogram =
+            || Histogram::new_with_bounds(1, HIGHEST_NS, DIGITS).expect("the bounds are valid");
+        Self {
+            due: 0,
+            sent: 0,
+            delivered: 0,
+            duplicated: 0,
+            reordered: 0,
+            unknown: 0,
+            received_in_window: 0,
+            pings: 0,
+            lost_connections: BTreeMap::new(),
+            latency: histogram(),
+            latency_raw: histogram(),
+            lag: histogram(),
+            cpu_ns: 0,
+        }
+    }
+
+    /// Adds what another thread counted.
+    pub(crate) fn merge(&mut self, other: &Tally) {
+        self.due += other.due;
+        self.sent += other.sent;
+        self.delivered += other.delivered;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.unknown += other.unknown;
+        self.received_in_window += other.received_in_window;
+        self.pings += other.pings;
+        self.cpu_ns += other.cpu_ns;
+        for (cause, count) in &other.lost_connections {
+            *self.lost_connections.entry(cause.clone()).or_default() += count;
+        }
+        for (mine, theirs) in [
+            (&mut self.latency, &other.latency),
+            (&mut self.latency_raw, &other.latency_raw),
+            (&mut self.lag, &other.lag),
+        ] {
+            mine.add(theirs).expect("all histograms have the same bounds");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merged_threads_equal_one_recorder() {
+        let mut whole = Tally::new();
+        let mut parts = [Tally::new(), Tally::new(), Tally::new()];
+        for index in 0..10_000u64 {
+            let value = 1 + index * index * 7_919 % 1_000_000_007;
+            whole.latency.saturating_record(value);
+            parts[(index % 3) as usize].latency.saturating_record(value);
+        }
+        let mut merged = Tally::new();
+        for part in &parts {
+            merged.merge(part);
+        }
+        assert_eq!(merged.latency, whole.latency);
+    }
+}
