@@ -20,8 +20,8 @@ pub(crate) struct Connection {
     pub(crate) sent_len: usize,
     /// Messages due and not sent.
     pub(crate) owed: u32,
-    /// The number of the message that is out and not back.
-    pub(crate) awaited: Option<u32>,
+    /// The message that is out and not back, until it is given up.
+    pub(crate) awaited: Option<Awaited>,
     /// A send is in flight: the ring has `frame`.
     pub(crate) sending: bool,
     /// A receive is armed.
@@ -32,6 +32,15 @@ pub(crate) struct Connection {
     pub(crate) ended: bool,
     /// The driver has closed the socket.
     pub(crate) retired: bool,
+}
+
+/// A message whose reply is awaited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Awaited {
+    /// Its number on the connection.
+    pub(crate) sequence: u32,
+    /// When it was sent.
+    pub(crate) sent_ns: u64,
 }
 
 impl Connection {
@@ -65,7 +74,7 @@ impl Connection {
         debug_assert!(self.is_free() && self.owed > 0);
         header.write(payload);
         self.owed -= 1;
-        self.awaited = Some(header.sequence);
+        self.awaited = Some(Awaited { sequence: header.sequence, sent_ns: header.sent_ns });
         encode::append_message_masked(&mut self.frame, MessageKind::Binary, payload, key);
     }
 

@@ -20,7 +20,7 @@ use tidegate::ring::{RingSizes, SetupError};
 use crate::dial::Dialed;
 use crate::server;
 use crate::tally::Tally;
-use crate::traffic::{Load, Traffic, Window};
+use crate::traffic::{Load, REPLY_TIMEOUT, Traffic, Window};
 
 /// Why a generator could not run.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,8 @@ pub(crate) struct Generator {
     start: Instant,
     /// Connections whose receive the kernel ended.
     unarmed: Vec<u32>,
+    /// When overdue replies are looked for next.
+    next_look: Instant,
 }
 
 impl Generator {
@@ -56,6 +58,7 @@ impl Generator {
             traffic: Traffic::new(dialed.len(), size),
             start: Instant::now(),
             unarmed: Vec::with_capacity(dialed.len()),
+            next_look: Instant::now(),
         };
         for (index, Dialed { socket, mut leftover }) in (0..).zip(dialed) {
             let conn = ConnId { slot: index, generation: 0 };
@@ -89,18 +92,25 @@ impl Generator {
             if cpu_before.is_none() && self.traffic.now_ns >= window.start_ns {
                 cpu_before = server::own_cpu_ns();
             }
-            while let Some(index) = self.traffic.take_due() {
-                self.traffic.pump(index, &mut self.driver);
-            }
+            self.send_due();
             let next_ns = self.next_ns();
             self.turn(Duration::from_nanos(next_ns.saturating_sub(self.traffic.now_ns)))?;
         }
         if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
             self.traffic.tally.cpu_ns = after - before;
         }
+        // What fell due in a last turn that took too long is late, not forgiven.
+        self.send_due();
         self.drain()?;
         self.close()?;
         Ok(self.traffic.tally)
+    }
+
+    /// Sends every message that is due, or has its connection owe it.
+    fn send_due(&mut self) {
+        while let Some(index) = self.traffic.take_due() {
+            self.traffic.pump(index, &mut self.driver);
+        }
     }
 
     /// When to look at the clock again if nothing comes.
@@ -138,8 +148,9 @@ impl Generator {
 
     fn turn(&mut self, timeout: Duration) -> Result<(), Fault> {
         self.driver.wait(Some(timeout))?;
-        let now = Instant::now().saturating_duration_since(self.start);
-        self.traffic.now_ns = u64::try_from(now.as_nanos()).expect("584 years");
+        let now = Instant::now();
+        let since_start = now.saturating_duration_since(self.start);
+        self.traffic.now_ns = u64::try_from(since_start.as_nanos()).expect("584 years");
         while let Some(completion) = self.driver.next_completion() {
             match completion {
                 Completion::Recv { conn, outcome, lease, armed } => {
@@ -154,6 +165,11 @@ impl Generator {
         }
         while let Some(index) = self.unarmed.pop() {
             self.arm(index);
+        }
+        if now >= self.next_look {
+            self.next_look = now + REPLY_TIMEOUT / 8;
+            let driver = &mut self.driver;
+            self.traffic.give_up_overdue(|traffic, index| traffic.pump(index, driver));
         }
         Ok(())
     }
@@ -238,8 +254,9 @@ fn ring_sizes(size: usize) -> RingSizes {
 /// Bytes of all receive buffers of a generator.
 const BUFFERS_SIZE: usize = 16 * 1024 * 1024;
 
-/// How long messages that are out at the end of a run may take to come back.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long messages that are out at the end of a run may take to come back, and those behind one
+/// that is lost to follow.
+const DRAIN_TIMEOUT: Duration = REPLY_TIMEOUT.saturating_mul(2);
 
 /// How long the server may take to answer our Closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -234,7 +234,8 @@ impl Report {
             let asked = self.rate.asked.map_or("closed loop".to_owned(), |r| format!("asked {r}"));
             writeln!(out, "rate         {:.0} messages/s, {asked}", self.rate.achieved)?;
         }
-        for (title, latency) in [("from due", &self.latency_us), ("from sent", &self.latency_raw_us)]
+        for (title, latency) in
+            [("from due", &self.latency_us), ("from sent", &self.latency_raw_us)]
         {
             let Some(l) = latency else { continue };
             writeln!(
@@ -293,7 +294,8 @@ impl Environment {
         Self {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             cpu: model.map(|model| model.trim_start_matches([' ', '\t', ':']).to_owned()),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            // Those of the machine, not those this process is pinned to.
+            cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
             open_files_max: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
         }
     }

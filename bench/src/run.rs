@@ -79,9 +79,8 @@ pub(crate) fn run(
     on_open: impl FnOnce(u32),
 ) -> Result<Outcome, RunError> {
     dial::raise_file_limit();
-    let observe = || {
-        connect.server_pid.map(|pid| Usage::of(pid).ok_or(RunError::NoServer(pid))).transpose()
-    };
+    let observe =
+        || connect.server_pid.map(|pid| Usage::of(pid).ok_or(RunError::NoServer(pid))).transpose();
     let at_first = observe()?;
     let dial_start = Instant::now();
     thread::scope(|scope| {
@@ -147,9 +146,8 @@ fn generate(
     started: &mpsc::Receiver<Instant>,
 ) -> Result<Tally, GeneratorError> {
     let total = connect.connections;
-    let share = |thread: u16| {
-        (u64::from(total) * u64::from(thread) / u64::from(connect.threads)) as u32
-    };
+    let share =
+        |thread: u16| (u64::from(total) * u64::from(thread) / u64::from(connect.threads)) as u32;
     let numbers = share(thread)..share(thread + 1);
     let Dialing { open, failures } = dial::dial_all(&connect.url, numbers, total);
     let opened = open.len() as u32;

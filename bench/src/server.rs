@@ -19,7 +19,9 @@ impl Usage {
         let mut cpu_ns = 0;
         for task in tasks {
             // A thread may end while the list is read.
-            let Ok(text) = fs::read_to_string(task.ok()?.path().join("schedstat")) else { continue };
+            let Ok(text) = fs::read_to_string(task.ok()?.path().join("schedstat")) else {
+                continue;
+            };
             cpu_ns += on_cpu_ns(&text)?;
         }
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

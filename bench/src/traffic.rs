@@ -4,6 +4,7 @@
 //! first ([`Traffic::feed`]), and what it leads to is sent afterwards ([`Traffic::pump`]).
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use tidegate::frame::FrameBytes;
 use tidegate::ring::{Driver, Sock};
@@ -117,6 +118,21 @@ impl Traffic {
         Some(index)
     }
 
+    /// Frees the connections whose reply is overdue, so that a lost message holds up no other. If it
+    /// comes after all, it still counts as delivered. `freed` is called for each.
+    pub(crate) fn give_up_overdue(&mut self, mut freed: impl FnMut(&mut Self, u32)) {
+        let sent_before_ns = self.now_ns.saturating_sub(REPLY_TIMEOUT.as_nanos() as u64);
+        for index in 0..self.connections.len() as u32 {
+            let awaited = &mut self.connections[index as usize].awaited;
+            if awaited.take_if(|awaited| awaited.sent_ns < sent_before_ns).is_some() {
+                if matches!(self.load, Load::Closed) {
+                    self.owe(index);
+                }
+                freed(self, index);
+            }
+        }
+    }
+
     /// Sends what the connection has to send, if no send is in flight.
     pub(crate) fn pump(&mut self, index: u32, driver: &mut impl Driver) {
         let connection = &mut self.connections[index as usize];
@@ -165,9 +181,10 @@ impl Traffic {
                 None | Some(Event::Pong(_)) => {}
                 Some(Event::Message(message)) => {
                     let (header, intact) = match Header::read(&message.payload) {
-                        Some(header) => {
-                            (Some(header), message.payload[HEADER_LEN..] == self.payload[HEADER_LEN..])
-                        }
+                        Some(header) => (
+                            Some(header),
+                            message.payload[HEADER_LEN..] == self.payload[HEADER_LEN..],
+                        ),
                         None => (None, false),
                     };
                     self.on_message(index, header.filter(|_| intact));
@@ -233,7 +250,7 @@ impl Traffic {
             let latency_raw = self.now_ns.saturating_sub(header.sent_ns);
             self.tally.latency_raw.saturating_record(latency_raw);
         }
-        if connection.awaited == Some(header.sequence) {
+        if connection.awaited.is_some_and(|awaited| awaited.sequence == header.sequence) {
             connection.awaited = None;
             if matches!(self.load, Load::Closed) {
                 self.owe(index);
@@ -249,6 +266,9 @@ impl Traffic {
         }
     }
 }
+
+/// From sending a message to giving its reply up.
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whatever the server sends: a message is judged when it is whole.
 const LIMITS: DecodeLimits =
