@@ -59,12 +59,12 @@ pub fn serve(mut config: Config) -> Result<(), ServeError> {
         Event::Signal => {}
         Event::Failed(error) => return Err(error),
     }
+    lifecycle.advance(Phase::Draining);
     tracing::info!(
         connections = threads.permits.total(),
         window_s = config.server.drain.as_secs_f64(),
         "draining: new clients get 503, open ones are closed with 1001 over the window"
     );
-    lifecycle.advance(Phase::Draining);
     let outcome = drain::drain(threads, &lifecycle, config.server.drain, &happened);
     match outcome {
         Drained::Cleanly => {
