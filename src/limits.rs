@@ -66,6 +66,11 @@ pub const MAILBOX_LEN_DEFAULT: usize = 1_024;
 /// channel holds up the others for longer than about 5 ms.
 pub const WORK_PER_TURN: usize = 1_024;
 
+/// Bytes of publications a shard takes from its mailboxes in one turn. At the end of a turn each
+/// connection is sent at most one gathered buffer, so a reader that keeps up is sent more than it
+/// is given, however late the shard is.
+pub const FAN_OUT_BYTES_PER_TURN: usize = SEND_GATHER_MAX / 2;
+
 /// Submission queue entries of a shard's ring, default. 8 MiB of MEMLOCK hold 60 such rings.
 pub const SQ_ENTRIES_DEFAULT: u32 = 1_024;
 

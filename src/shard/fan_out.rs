@@ -20,6 +20,13 @@ pub(super) struct FanOut {
     accepted_at: Instant,
 }
 
+impl FanOut {
+    /// Bytes each subscriber is given.
+    pub(super) fn frame_len(&self) -> usize {
+        self.frame.len()
+    }
+}
+
 impl Core {
     pub(super) fn begin_fan_out(&mut self, publication: &Publication) {
         debug_assert!(self.fan_out.is_none(), "one fan-out at a time");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::fan_out::FanOut;
 use super::{Core, bit};
 use crate::hub::InterestMail;
 use crate::id::ShardId;
@@ -9,7 +10,7 @@ use crate::limits;
 use crate::mail::{Delivery, Publish, PublishError, Reply, Request};
 use crate::publication::Publication;
 use crate::ring::Driver;
-use crate::ws::CloseCode;
+use crate::ws::{CloseCode, encode};
 
 impl Core {
     /// Takes requests, lane by lane, at most `limits::WORK_PER_TURN`. The head of a lane that needs
@@ -195,15 +196,20 @@ impl Core {
     }
 
     /// Takes deliveries and fans publications out, at most `limits::WORK_PER_TURN` of both
-    /// together. The lanes take turns; a fan-out that was cut goes on first, so the order within
-    /// each lane holds.
+    /// together, and no more bytes than any outbox holds. The lanes take turns; a fan-out that was
+    /// cut goes on first, so the order within each lane holds.
     pub(super) fn take_deliveries(&mut self) {
         let mut budget = limits::WORK_PER_TURN;
-        while self.fan_out(&mut budget) {
+        let mut taken_len = self.fan_out.as_ref().map_or(0, FanOut::frame_len);
+        let taken_max = self.fan_out_bytes_per_turn();
+        while self.fan_out(&mut budget) && taken_len <= taken_max {
             let Some(delivery) = self.next_delivery() else { return };
             budget = budget.saturating_sub(1);
             match delivery {
-                Delivery::Publication(publication) => self.begin_fan_out(&publication),
+                Delivery::Publication(publication) => {
+                    taken_len += publication.raw_frame.len();
+                    self.begin_fan_out(&publication);
+                }
                 Delivery::Registered { channel, position } => {
                     self.on_registered(&channel, position.is_some());
                 }
@@ -212,6 +218,13 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// After so many bytes one more publication still fits into an outbox that was empty.
+    fn fan_out_bytes_per_turn(&self) -> usize {
+        let largest = self.settings.protocol.publication_size + encode::HEADER_MAX;
+        let spared = self.settings.outbox_bytes.saturating_sub(largest);
+        limits::FAN_OUT_BYTES_PER_TURN.min(spared)
     }
 
     fn next_delivery(&mut self) -> Option<Delivery> {

@@ -171,6 +171,21 @@ class Gateway:
         assert status == 200, f"{status} {text}"
         return json.loads(text)["result"]["offset"]
 
+    def owned_channels(self):
+        """A channel of each of two shards, by shard. Which shard owns a channel is random for each
+        process, so this publishes to some and looks who numbered it."""
+        channels = {}
+        numbered = lambda: self.metrics().by_shard("tidegate_publications_total")
+        before = numbered()
+        for n in range(64):
+            self.publish(f"c{n}", "whose?")
+            after = numbered()
+            channels.setdefault(next(s for s in after if after[s] > before[s]), f"c{n}")
+            if len(channels) == 2:
+                return channels
+            before = after
+        raise AssertionError("64 channels are all owned by one shard")
+
     def threads(self):
         """Thread ids by name."""
         tasks = Path(f"/proc/{self.pid}/task")

@@ -8,22 +8,6 @@ from held_thread import held
 QUIET = ["--set", "limits.ping_interval=1h"]
 # How many requests are on their way to the API at a time.
 AT_ONCE = 32
-# What every test publishes to a channel once, to learn which shard owns it.
-PROBE = "probe"
-
-
-def owned_channels(gateway):
-    """A channel of each shard, by shard. Which shard owns a channel is random for each process."""
-    channels = {}
-    for n in range(64):
-        name = f"c{n}"
-        before = gateway.metrics().by_shard("tidegate_publications_total")
-        gateway.publish(name, PROBE)
-        after = gateway.metrics().by_shard("tidegate_publications_total")
-        channels.setdefault(next(s for s in after if after[s] > before[s]), name)
-        if len(channels) == 2:
-            return channels
-    raise AssertionError("64 channels are all owned by one shard")
 
 
 async def subscribe_on_both(gateway, channel):
@@ -84,7 +68,7 @@ async def assert_received(subscribers, acknowledged):
 
 def test_acknowledged_equals_received_while_a_subscribers_shard_is_held(gateway):
     started = gateway("--dev", "--shards", "2", *QUIET)
-    channel = owned_channels(started)[1]
+    channel = started.owned_channels()[1]
 
     async def run():
         async with asyncio.timeout(19):
@@ -119,7 +103,7 @@ def test_a_held_owner_answers_after_its_release_what_it_took(gateway):
     # Fewer places than connections, so that some requests wait in the lane and others are refused.
     lane = AT_ONCE // 2
     started = gateway("--dev", "--shards", "2", "--set", f"limits.mailbox_len={lane}", *QUIET)
-    channel = owned_channels(started)[0]
+    channel = started.owned_channels()[0]
 
     async def run():
         async with asyncio.timeout(19):
@@ -141,7 +125,7 @@ def test_a_held_owner_answers_after_its_release_what_it_took(gateway):
 
 def test_a_publishing_client_waits_for_a_held_shard_and_loses_nothing(gateway):
     started = gateway("--dev", "--shards", "2", "--set", "limits.mailbox_len=16", *QUIET)
-    channels = owned_channels(started)
+    channels = started.owned_channels()
     numbers = list(range(10_000, 13_000))
 
     async def run():
