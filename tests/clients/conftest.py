@@ -1,5 +1,7 @@
 """Fixtures of the tests with real clients."""
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -8,6 +10,9 @@ import pytest
 import gateway as gateways
 
 NODE = Path(__file__).parent / "node"
+
+# Above the sum of the deadlines in any one test.
+TEST_S = 60
 
 
 @pytest.fixture
@@ -37,12 +42,30 @@ def gateway():
 @pytest.fixture
 def node():
     """Runs a script of tests/clients/node and gives what it printed."""
-    assert (NODE / "node_modules").is_dir(), f"npm ci --prefix {NODE} installs what is missing"
+    modules = os.environ.get("NODE_PATH", str(gateways.CACHE / "node/node_modules"))
+    assert Path(modules).is_dir(), f"there is no {modules}; run: scripts/tools"
 
-    def run(script, *arguments, timeout=18):
+    def run(script, *arguments, environment=None, timeout=18):
         command = ["node", str(NODE / script), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        variables = os.environ | {"NODE_PATH": modules} | (environment or {})
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, env=variables
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def never_hang():
+    """Fails a test that outlives every deadline it sets itself."""
+
+    def stop(*_):
+        raise TimeoutError(f"the test took more than {TEST_S} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(TEST_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

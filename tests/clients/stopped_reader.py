@@ -40,20 +40,17 @@ async def publish_until_slow(gateway):
         other = await wire.connect(gateway.clients, CHANNEL)
         publisher = await wire.HttpPublisher(gateway.admin).open()
         published = []
-        slow = 0
-        before = await asyncio.to_thread(gateway.metrics)
+        size = 0
         name = "tidegate_slow_consumers_disconnected_total"
-        while slow == 0:
-            for _ in range(100):
+        before = (await asyncio.to_thread(gateway.metrics)).total(name)
+        while (slow := (await asyncio.to_thread(gateway.metrics)).total(name) - before) == 0:
+            for _ in range(20):
                 published.append(f"{len(published)} {MESSAGE}")
                 await publisher.publish_surely("news", published[-1])
-            metrics = await asyncio.to_thread(gateway.metrics)
-            slow = metrics.total(name) - before.total(name)
+                size += 4 + len(f'"{published[-1]}"')
+            # Its shard may come late on a busy machine: the other one is given time to read.
+            await other.wait_for_bytes(size)
             assert len(published) <= 20_000, "nobody is slow"
-        published.append("after")
-        await publisher.publish_surely("news", "after")
-        size = sum(len(text) + (6 if len(text) > 123 else 4) for text in published)
-        await other.wait_for_bytes(size)
         assert wire.messages(other.frames()) == [f'"{text}"' for text in published]
         publisher.close()
         other.close()

@@ -4,18 +4,21 @@ import contextlib
 import http.server
 import json
 import os
+import shutil
 import threading
-from pathlib import Path
 
 import pytest
 
 import gateway as gateways
 
 
-@pytest.fixture(autouse=True)
-def chromium():
-    path = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-    assert path.exists(), "apt-get install chromium installs what is missing"
+@pytest.fixture
+def browse(node):
+    """Runs page.mjs and gives what it found out."""
+    path = shutil.which(os.environ.get("CHROMIUM", "chromium"))
+    assert path, "there is no Chromium; run: scripts/tools"
+    run = lambda *arguments: node("page.mjs", *arguments, environment={"CHROMIUM": path})
+    return lambda *arguments: json.loads(run(*arguments))
 
 
 @contextlib.contextmanager
@@ -44,11 +47,11 @@ def page_on_another_port(socket_url):
         server.shutdown()
 
 
-def test_the_demo_page_connects_shows_and_publishes(gateway, node):
+def test_the_demo_page_connects_shows_and_publishes(gateway, browse):
     started = gateway("--dev")
     gateways.CACHE.mkdir(exist_ok=True)
     page = f"http://{started.clients}/"
-    result = json.loads(node("page.mjs", "demo", page, started.admin, gateways.CACHE))
+    result = browse("demo", page, started.admin, gateways.CACHE)
     assert result["complaints"] == []
     assert result["status"] == "connected to news"
     expected = ["3 bytes of binary data", "hello from the page", '{"n":1}']
@@ -57,25 +60,25 @@ def test_the_demo_page_connects_shows_and_publishes(gateway, node):
     assert started.metrics().total("tidegate_publications_total") == 3
 
 
-def test_a_page_from_another_port_is_taken_with_dev(gateway, node):
+def test_a_page_from_another_port_is_taken_with_dev(gateway, browse):
     started = gateway("--dev")
     with page_on_another_port(started.url("/raw?channel=news&publish=1")) as page:
-        result = json.loads(node("page.mjs", "foreign", page))
+        result = browse("foreign", page)
     assert result["title"] == "received hello"
 
 
-def test_a_page_from_another_port_is_refused_without_dev(gateway, node):
+def test_a_page_from_another_port_is_refused_without_dev(gateway, browse):
     allow = ["--set", "raw.allow_subscribe=news", "--set", "raw.allow_publish=news"]
     started = gateway(*allow, "--drain", "0")
     with page_on_another_port(started.url("/raw?channel=news&publish=1")) as page:
-        result = json.loads(node("page.mjs", "foreign", page))
+        result = browse("foreign", page)
     assert result["title"] == "closed 1006"
     (line,) = started.stderr.wait_for("another origin")
     assert page in line and started.clients in line, "the line names origin and host"
     assert f'origins = ["{page}"] under [server]' in line, "and the key to set"
 
 
-def test_a_page_whose_origin_is_listed_is_taken(gateway, node):
+def test_a_page_whose_origin_is_listed_is_taken(gateway, browse):
     allow = ["--set", "raw.allow_subscribe=news", "--set", "raw.allow_publish=news"]
     with contextlib.ExitStack() as stack:
         # The page needs the gateway's address and the gateway the page's: a first gateway finds a
@@ -85,5 +88,5 @@ def test_a_page_whose_origin_is_listed_is_taken(gateway, node):
         url = f"ws://{first.clients}/raw?channel=news&publish=1"
         page = stack.enter_context(page_on_another_port(url))
         gateway(*allow, "--drain", "0", "--listen", first.clients, "--set", f"server.origins={page}")
-        result = json.loads(node("page.mjs", "foreign", page))
+        result = browse("foreign", page)
     assert result["title"] == "received hello"

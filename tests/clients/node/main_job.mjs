@@ -4,8 +4,11 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
+import { createRequire } from "node:module";
 import { promisify } from "node:util";
-import { WebSocket } from "ws";
+
+// Found through NODE_PATH, which `import` does not look at.
+const { WebSocket } = createRequire(import.meta.url)("ws");
 
 const [clients, admin, ...headers] = process.argv.slice(2);
 const DEADLINE_MS = 15000;

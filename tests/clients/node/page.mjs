@@ -1,14 +1,17 @@
 // Headless Chromium on pages that connect to the gateway.
 // Usage: page.mjs demo URL ADMIN SHOTS    the demo page, at desktop and phone size
 //        page.mjs foreign URL             a page of another origin; prints what became of it
-// Prints one JSON object.
+// Prints one JSON object. CHROMIUM is the path of the browser.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+
+// Found through NODE_PATH, which `import` does not look at.
+const { chromium } = createRequire(import.meta.url)("playwright-core");
 
 const [mode, url, ...rest] = process.argv.slice(2);
 const DEADLINE_MS = 8000;
@@ -24,7 +27,7 @@ const FLAGS = [
 
 const profile = mkdtempSync(join(tmpdir(), "tidegate-chromium-"));
 const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  executablePath: process.env.CHROMIUM,
   headless: true,
   args: FLAGS,
   viewport: { width: 1280, height: 800 },
