@@ -7,6 +7,7 @@ import time
 import pytest
 
 import wire
+from held_thread import held
 from stopped_reader import open_reader, read_to_end
 
 QUIET = ["--set", "limits.ping_interval=1h"]
@@ -36,6 +37,7 @@ class Stream:
                 self.offsets.append(answer["result"]["offset"])
             else:
                 self.refused = status
+                self.reason = answer if status == 503 else None
                 self.refused_at = time.monotonic()
             if self._waiting and len(self.offsets) >= self._waiting[0]:
                 self._waiting[1].set()
@@ -84,10 +86,38 @@ def test_sigterm_during_a_publish_stream_keeps_every_promise(gateway):
         assert len(stream.offsets) > answered
         refused_after = stream.refused_at - signalled_at
         # The last client's end and the refusal are one moment; the one before it is earlier.
-        assert refused_after > ends[-2], "publishing stays open while clients are"
+        late = f"publishing stays open while clients are, but {stream.refused} {stream.reason}"
+        assert refused_after > ends[-2], f"{late} after {refused_after:.2f} s; ends: {ends}"
         assert stream.refused == 503 or isinstance(stream.refused, Exception), stream.refused
         assert ends[-1] > 1 and ends[19] < ends[-1] - 0.4, f"closes are spread: {ends}"
         assert max(counts) > min(counts), "those that were closed later got more"
+
+    asyncio.run(run())
+    assert started.wait() == 0
+
+
+def test_what_waits_in_a_mailbox_at_sigterm_is_delivered_before_the_close(gateway):
+    started = gateway("--dev", "--shards", "2", *QUIET)
+    channel = started.owned_channels()[1]
+    texts = [f"{n:04}" for n in range(500)]
+
+    async def run():
+        async with asyncio.timeout(15):
+            path = f"/raw?channel={channel}"
+            subscribers = [await wire.connect(started.clients, path) for _ in range(4)]
+            await asyncio.to_thread(started.wait_for_connections, len(subscribers))
+            publisher = wire.HttpPublisher(started.admin)
+            with held(started.threads()["shard-0"]):
+                for text in texts:
+                    status, answer = await publisher.publish(channel, text)
+                    assert status == 200, answer
+                started.signal()
+                assert await asyncio.to_thread(started.stderr.wait_for, "draining")
+            for subscriber in subscribers:
+                await subscriber.wait_for_end()
+                *data, (opcode, body) = subscriber.frames()
+                assert opcode == wire.CLOSE and body[:2] == GOING_AWAY
+                assert wire.messages(data) == [f'"{text}"' for text in texts]
 
     asyncio.run(run())
     assert started.wait() == 0
