@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use loopback::{ANSWER, PATIENCE, SIZES, connection, raw, settings};
 use tidegate::id::{Owners, ShardId};
@@ -70,8 +70,8 @@ struct Pair {
 }
 
 impl Pair {
-    fn start() -> Self {
-        let mut wiring = wire(2, 1, LANE_LEN).expect("descriptors");
+    fn start(acceptor_count: usize) -> Self {
+        let mut wiring = wire(2, acceptor_count, LANE_LEN).expect("descriptors");
         let owners = Owners::new(NonZeroU16::new(2).expect("two"));
         let permits = Permits::new(2, 100);
         let stats: Vec<Arc<ShardStats>> = vec![Arc::default(), Arc::default()];
@@ -102,7 +102,7 @@ impl Pair {
             owners,
             permits,
             stats,
-            acceptor: wiring.acceptors.remove(0),
+            acceptor: wiring.acceptors.swap_remove(0),
             control: wiring.control,
             gateway: wiring.gateway,
             threads,
@@ -131,8 +131,8 @@ impl Pair {
         (shard, client)
     }
 
-    /// Publishes as control does, again while a mailbox is full.
-    fn publish(&mut self, channel: &str, payload: &[u8]) {
+    /// Publishes as control does, on a lane that nobody uses just now, again while a mailbox is full.
+    fn publish(&mut self, lane: Lane, channel: &str, payload: &[u8]) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let (reply, mut outcome) = oneshot::channel();
@@ -142,7 +142,11 @@ impl Pair {
                 accepted_at: Instant::now(),
                 reply: Reply::Control(reply),
             };
-            let lane = &mut self.control[self.owners.owner(channel).index()];
+            let lanes = match lane {
+                Lane::First => &mut self.acceptor,
+                Lane::Control => &mut self.control,
+            };
+            let lane = &mut lanes[self.owners.owner(channel).index()];
             let pushed = lane.push(Request::Publish(Box::new(publish)));
             assert!(pushed.is_ok(), "one is in flight");
             lane.bell().ring();
@@ -168,6 +172,15 @@ impl Pair {
         }
         self.threads.drain(..).for_each(|thread| thread.join().expect("no panic"));
     }
+}
+
+/// Into which lane a publish goes.
+#[derive(Clone, Copy)]
+enum Lane {
+    /// The first acceptor's: looked at before the others'.
+    First,
+    /// Control's, where publishes come from.
+    Control,
 }
 
 /// What a subscriber must receive: of each publisher all, in order.
@@ -218,7 +231,7 @@ fn a_hundred_thousand_publications_through_lanes_of_four() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut pair = Pair::start();
+    let mut pair = Pair::start(1);
     let channels = [0, 1].map(|owner| pair.channel_of(ShardId(owner)));
     // Publisher n is on shard n % 2 and publishes to its own shard's channel (0, 1) or to the
     // other's (2, 3). All subscribe to what they publish to, so each channel has two on either.
@@ -247,7 +260,7 @@ fn a_hundred_thousand_publications_through_lanes_of_four() {
         if random.u8(..4) == 0 {
             let channel = random.usize(..2);
             let payload = model.next_payload(CONTROL + channel);
-            pair.publish(&channels[channel], &payload);
+            pair.publish(Lane::Control, &channels[channel], &payload);
             counts[channel] += 1;
             published += 1;
         }
@@ -271,3 +284,30 @@ fn a_hundred_thousand_publications_through_lanes_of_four() {
         assert!(counters.mail_full.get() > 0, "its lanes were full");
     }
 }
+
+#[test]
+fn mail_that_comes_while_a_shard_falls_asleep_wakes_it() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut pair = Pair::start(MANY_LANES);
+    let channel = pair.channel_of(ShardId(0));
+    for _ in 0..PUBLICATIONS {
+        pair.publish(Lane::First, &channel, b"");
+        // The answer comes in the middle of a turn; somewhere behind it the shard looks a last time
+        // and sleeps. The next mail aims at any moment of that.
+        let aim = Instant::now() + random.u32(..=1_000) * ASLEEP_AFTER / 1_000;
+        while Instant::now() < aim {
+            std::hint::spin_loop();
+        }
+    }
+    assert_eq!(pair.stats[0].counters.publications.get(), PUBLICATIONS as u64);
+    pair.stop();
+}
+
+/// Acceptors. A shard that has looked at the first one's lane looks at the others' for about a
+/// microsecond: time for mail to come into the first that it does not see.
+const MANY_LANES: usize = 500;
+
+/// After this a shard without work has fallen asleep, unless the machine is busy.
+const ASLEEP_AFTER: Duration = Duration::from_micros(20);
