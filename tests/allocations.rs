@@ -51,7 +51,7 @@ fn an_echo_allocates_nothing() {
 }
 
 #[test]
-fn pings_and_closes_of_a_peer_allocate_nothing() {
+fn a_pong_allocates_nothing() {
     let mut alone = Alone::new();
     let mut client = alone.connect(Entry::Echo);
     let (mut ping, mut pong) = (Vec::new(), Vec::new());

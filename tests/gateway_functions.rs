@@ -181,7 +181,8 @@ fn as_many_channels_as_allowed_are_subscribed_and_left_at_close(settings: &[&str
     for n in 0..count {
         gateway.publish(&format!("c{n}"), &n.to_string());
     }
-    let mut received: Vec<usize> = (0..count).map(|_| client.text().parse().unwrap()).collect();
+    let mut received: Vec<usize> =
+        (0..count).map(|_| client.text().parse().expect("what was published")).collect();
     received.sort_unstable();
     assert!(received.into_iter().eq(0..count));
     client.close(1000);

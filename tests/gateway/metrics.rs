@@ -56,6 +56,6 @@ impl fmt::Display for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let told =
             self.0.iter().filter(|(series, value)| *value != 0.0 && !series.contains("_bucket"));
-        told.map(|(series, value)| writeln!(f, "{series} {value}")).collect()
+        told.into_iter().try_for_each(|(series, value)| writeln!(f, "{series} {value}"))
     }
 }
