@@ -63,7 +63,7 @@ fn an_echo_of_the_limit_comes_back_and_one_byte_more_is_1009(settings: &[&str]) 
     let len = (limits::ECHO_MESSAGE_SIZE_DEFAULT as u64 + 1).to_be_bytes();
     client.send_raw(&[&[0x82, 0xFF], &len[..], &[0; 4]].concat());
     assert_eq!(client.closed(), (1009, "message over the size limit".to_owned()));
-    drop(client);
+    drop((client, writer));
     gateway.await_no_clients();
     gateway.stop();
 }
@@ -274,6 +274,7 @@ fn messages_and_publications_above_their_limits_are_refused_by_name(settings: &[
     assert_same(&client.binary(), &noise(limits::MESSAGE_SIZE_DEFAULT, 2));
     client.send(Opcode::Binary, &noise(limits::MESSAGE_SIZE_DEFAULT + 1, 2));
     assert_eq!(client.closed(), (1009, "message over the size limit".to_owned()));
+    drop(client);
     let frames: Vec<u8> =
         [0x01].into_iter().chain([0; 1_024]).flat_map(|b| [b, 0x80, 0, 0, 0, 0]).collect();
     let mut client = Client::connect(gateway.clients, "/raw?channel=a&publish=1");

@@ -161,6 +161,8 @@ impl Client {
     pub fn close(mut self, code: u16) {
         self.send_close(code, "");
         assert_eq!(self.closed().0, code);
+        // A writer elsewhere does not hold it open.
+        self.finish_sending();
     }
 
     /// Sends one frame.
