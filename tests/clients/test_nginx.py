@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import shutil
 import socket
 import ssl
@@ -12,7 +13,7 @@ import websockets
 
 import gateway as gateways
 
-SNIPPET = gateways.REPOSITORY / "docs/nginx.conf"
+README = gateways.REPOSITORY / "README.md"
 NAME = "push.example"
 # A client at an address of its own, so that the log tells it from the proxy.
 CLIENT = "127.0.0.2"
@@ -28,17 +29,26 @@ def certificate(folder):
     return paths
 
 
+def snippet():
+    """What the README shows for nginx."""
+    shown = re.search(
+        r"<!-- nginx:begin -->\n```nginx\n(.*?)```\n<!-- nginx:end -->", README.read_text(), re.S
+    )
+    assert shown, "the README marks its nginx configuration"
+    return shown[1]
+
+
 def configuration(folder, upstream, port):
-    """The snippet as it is, but for addresses and the certificate, in a file of its own."""
+    """The README's configuration, but for addresses and the certificate, in a file of its own."""
     pem, key = certificate(folder)
-    text = SNIPPET.read_text()
+    text = snippet()
     for shown, here in [
-        ("server 127.0.0.1:8000;", f"server {upstream};"),
+        ("http://127.0.0.1:8000;", f"http://{upstream};"),
         ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
         (f"/etc/ssl/{NAME}.pem", str(pem)),
         (f"/etc/ssl/{NAME}.key", str(key)),
     ]:
-        assert text.count(shown) == 1, f"the snippet says {shown!r} once"
+        assert text.count(shown) == 1, f"the README says {shown!r} once"
         text = text.replace(shown, here)
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n"
