@@ -10,8 +10,8 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    // The allocator asks for huge pages: then memory comes in pieces of 2 MiB, some 18 MiB more of it
-    // with 10,000 connections, and a message costs no less CPU. A refusal changes only that.
+    // The allocator asks for huge pages: then memory comes in pieces of 2 MiB, some 18 MiB more of
+    // it with 10,000 connections, and a message costs no less CPU. A refusal changes only that.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     tidegate::cli::run()
 }

@@ -131,7 +131,8 @@ impl Pair {
         (shard, client)
     }
 
-    /// Publishes as control does, on a lane that nobody uses just now, again while a mailbox is full.
+    /// Publishes as control does, on a lane that nobody uses just now, again while a mailbox is
+    /// full.
     fn publish(&mut self, lane: Lane, channel: &str, payload: &[u8]) {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::{ConnectArgs, Verdict};
 use crate::run::{Outcome, Pace, Scenario};
+use crate::tally::Tally;
 
 /// The result of a run. The field names are those of the JSON form, which README describes.
 #[derive(Debug, Serialize)]
@@ -105,6 +106,41 @@ struct GeneratorReport {
     why: Option<String>,
 }
 
+impl Connections {
+    /// Asked against opened, and why the rest is missing.
+    fn of(asked: u32, outcome: &Outcome) -> Self {
+        let Outcome { opened, failures, dial_time, tally, .. } = outcome;
+        let mut causes = failures.clone();
+        for (cause, count) in &tally.lost_connections {
+            *causes.entry(cause.clone()).or_default() += count;
+        }
+        Self {
+            asked,
+            opened: *opened,
+            failed: failures.values().sum(),
+            lost: tally.lost_connections.values().sum(),
+            causes,
+            dial_s: dial_time.as_secs_f64(),
+            pings_answered: tally.pings,
+        }
+    }
+}
+
+impl Messages {
+    /// The ledger.
+    fn of(tally: &Tally) -> Self {
+        Self {
+            expected: tally.due,
+            sent: tally.sent,
+            delivered: tally.delivered,
+            duplicated: tally.duplicated,
+            reordered: tally.reordered,
+            lost: tally.due.saturating_sub(tally.delivered),
+            unknown: tally.unknown,
+        }
+    }
+}
+
 impl Report {
     /// The result of `scenario`, run by `command`.
     pub(crate) fn new(
@@ -113,7 +149,7 @@ impl Report {
         scenario: &Scenario,
         outcome: &Outcome,
     ) -> Self {
-        let Outcome { opened, failures, dial_time, tally, server } = outcome;
+        let Outcome { opened, tally, server, .. } = outcome;
         let duration_s = scenario.duration.as_secs_f64();
         let window_ns = scenario.duration.as_nanos() as f64;
         let per_message = |ns: u64| {
@@ -131,10 +167,6 @@ impl Report {
         let cpu_percent = 100.0 * tally.cpu_ns as f64 / window_ns;
         let lag_p99_us = (!tally.lag.is_empty()).then(|| us(tally.lag.value_at_quantile(0.99)));
         let why = judge(scenario, cpu_percent / f64::from(connect.threads), lag_p99_us, &server);
-        let mut causes = failures.clone();
-        for (cause, count) in &tally.lost_connections {
-            *causes.entry(cause.clone()).or_default() += count;
-        }
         Self {
             tool: Tool {
                 version: env!("CARGO_PKG_VERSION"),
@@ -147,15 +179,7 @@ impl Report {
                 warm_up_s: scenario.warm_up.as_secs_f64(),
                 threads: connect.threads,
             },
-            connections: Connections {
-                asked: connect.connections,
-                opened: *opened,
-                failed: failures.values().sum(),
-                lost: tally.lost_connections.values().sum(),
-                causes,
-                dial_s: dial_time.as_secs_f64(),
-                pings_answered: tally.pings,
-            },
+            connections: Connections::of(connect.connections, outcome),
             duration_s,
             rate: Rate {
                 asked: match scenario.pace {
@@ -164,15 +188,7 @@ impl Report {
                 },
                 achieved: tally.received_in_window as f64 / duration_s,
             },
-            messages: Messages {
-                expected: tally.due,
-                sent: tally.sent,
-                delivered: tally.delivered,
-                duplicated: tally.duplicated,
-                reordered: tally.reordered,
-                lost: tally.due.saturating_sub(tally.delivered),
-                unknown: tally.unknown,
-            },
+            messages: Messages::of(tally),
             latency_us: Latency::of(&tally.latency),
             latency_raw_us: Latency::of(&tally.latency_raw),
             server,

@@ -118,8 +118,8 @@ impl Traffic {
         Some(index)
     }
 
-    /// Frees the connections whose reply is overdue, so that a lost message holds up no other. If it
-    /// comes after all, it still counts as delivered. `freed` is called for each.
+    /// Frees the connections whose reply is overdue, so that a lost message holds up no other. If
+    /// it comes after all, it still counts as delivered. `freed` is called for each.
     pub(crate) fn give_up_overdue(&mut self, mut freed: impl FnMut(&mut Self, u32)) {
         let sent_before_ns = self.now_ns.saturating_sub(REPLY_TIMEOUT.as_nanos() as u64);
         for index in 0..self.connections.len() as u32 {
