@@ -306,6 +306,30 @@ fn mail_that_comes_while_a_shard_falls_asleep_wakes_it() {
     pair.stop();
 }
 
+#[test]
+fn a_shard_that_stops_wakes_whom_it_has_sent_mail() {
+    let mut pair = Pair::start(1);
+    let channel = pair.channel_of(ShardId(0));
+    let (first, _own) = pair.connect(&["elsewhere"]);
+    let (second, mut client) = pair.connect(&[&channel]);
+    assert_eq!((first, second), (ShardId(0), ShardId(1)));
+    // The owner finds publish and stop in one turn, its last.
+    let (reply, _outcome) = oneshot::channel();
+    let publish = Publish {
+        channel: channel.into(),
+        payload: Payload::binary(b"last"),
+        accepted_at: Instant::now(),
+        reply: Reply::Control(reply),
+    };
+    assert!(pair.control[0].push(Request::Publish(Box::new(publish))).is_ok());
+    assert!(pair.gateway[0].push(Request::Stop).is_ok());
+    pair.gateway[0].bell().ring();
+    let mut frame = [0; 6];
+    client.read_exact(&mut frame).expect("the subscriber's shard was woken");
+    assert_eq!(&frame, b"\x82\x04last");
+    pair.stop();
+}
+
 /// Acceptors. A shard that has looked at the first one's lane looks at the others' for about a
 /// microsecond: time for mail to come into the first that it does not see.
 const MANY_LANES: usize = 500;
