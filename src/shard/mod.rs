@@ -189,7 +189,9 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.wake_others();
         self.count();
         if self.core.stopping {
-            return Ok(());
+            // The wake-ups queued above leave with it: a bell that was claimed and never rung
+            // would keep its shard asleep for ever.
+            return self.driver.wait(Some(Duration::ZERO));
         }
         self.wait()
     }
