@@ -20,7 +20,7 @@ fn site() -> Site {
         allow_subscribe: Patterns::new(["*"]),
         allow_publish: Patterns::new(["*"]),
     };
-    Site { policy, admin: ([127, 0, 0, 1], 8001).into() }
+    Site { policy, admin: ([127, 0, 0, 1], 8001).into(), keyed: false }
 }
 
 /// Feeds `input` in pieces of `step` bytes; `None`: no answer yet at its end.

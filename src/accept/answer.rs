@@ -39,6 +39,8 @@ pub struct Site {
     pub policy: Policy,
     /// Where the HTTP API listens; the demo page tells.
     pub admin: SocketAddr,
+    /// Whether the HTTP API asks for a key; for the demo page's curl line.
+    pub keyed: bool,
 }
 
 impl Answer {
@@ -54,7 +56,7 @@ impl Answer {
             Ok(Admitted::Page(page)) => {
                 let reply = match page {
                     Page::Health => page::health(),
-                    Page::Demo => page::demo(site.admin),
+                    Page::Demo => page::demo(site.admin, site.keyed),
                 };
                 let mut response = Vec::new();
                 reply.append(&mut response, head_only);
@@ -88,7 +90,7 @@ mod tests {
 
     fn answer(head: &str, phase: Phase) -> Answer {
         let policy = Policy { echo: true, demo: true, ..Policy::default() };
-        let site = Site { policy, admin: ([127, 0, 0, 1], 8001).into() };
+        let site = Site { policy, admin: ([127, 0, 0, 1], 8001).into(), keyed: false };
         match Request::parse(head.as_bytes()) {
             Ok(request) => Answer::to_request(&request, &site, phase),
             Err(error) => Answer::to_fault(error),

@@ -68,7 +68,11 @@ impl AcceptorConfig {
             allow_publish: patterns(&config.raw.allow_publish),
         };
         Self {
-            site: Site { policy, admin: config.server.admin },
+            site: Site {
+                policy,
+                admin: config.server.admin,
+                keyed: config.server.api_key.is_some(),
+            },
             trusted_proxies: config.server.trusted_proxies.clone(),
             handshake_timeout: config.limits.handshake_timeout,
             user_timeout: config.limits.ping_interval + config.limits.pong_timeout,

@@ -10,6 +10,9 @@ const DEMO: &str = include_str!("demo.html");
 /// Where the page names the admin address, for its curl line.
 const DEMO_ADMIN: &str = "__ADMIN__";
 
+/// Where the page learns whether the API asks for a key.
+const DEMO_KEYED: &str = "__KEYED__";
+
 /// What the demo page may do: run its own script and style, and open sockets; nothing is loaded
 /// from anywhere, and no other page may frame it.
 const DEMO_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; \
@@ -22,8 +25,10 @@ pub(super) fn health() -> Reply<'static> {
     Reply::text(Status::Ok, &[("Cache-Control", "no-store")], "ok")
 }
 
-/// The demo page; `admin` is where the HTTP API listens.
-pub(super) fn demo(admin: SocketAddr) -> Reply<'static> {
+/// The demo page; `admin` is where the HTTP API listens, `keyed` whether it asks for a key.
+pub(super) fn demo(admin: SocketAddr, keyed: bool) -> Reply<'static> {
+    let page = DEMO.replace(DEMO_ADMIN, &admin.to_string());
+    let page = page.replace(DEMO_KEYED, if keyed { "yes" } else { "no" });
     Reply {
         status: Status::Ok,
         content_type: "text/html; charset=utf-8",
@@ -33,7 +38,7 @@ pub(super) fn demo(admin: SocketAddr) -> Reply<'static> {
             ("Referrer-Policy", "no-referrer"),
             ("X-Content-Type-Options", "nosniff"),
         ],
-        body: DEMO.replace(DEMO_ADMIN, &admin.to_string()).into_bytes().into(),
+        body: page.into_bytes().into(),
     }
 }
 
@@ -43,9 +48,10 @@ mod tests {
 
     #[test]
     fn the_demo_page_is_self_contained() {
-        let page = demo("127.0.0.1:8001".parse().expect("an address"));
+        let page = demo("127.0.0.1:8001".parse().expect("an address"), true);
         let page = str::from_utf8(&page.body).expect("UTF-8");
         assert!(page.contains("data-admin=\"127.0.0.1:8001\"") && !page.contains(DEMO_ADMIN));
+        assert!(page.contains("data-keyed=\"yes\"") && !page.contains(DEMO_KEYED));
         for id in ["status", "messages", "text", "send", "channel"] {
             assert_eq!(page.matches(&format!("id=\"{id}\"")).count(), 1, "#{id}");
         }

@@ -15,6 +15,7 @@ pub(super) fn serving(config: &Config, clients: &TcpListener, admin: SocketAddr)
         return;
     }
     println!("tidegate {} serves with {shards} shards", env!("CARGO_PKG_VERSION"));
+    println!("  clients   ws://{clients}");
     if config.server.dev {
         println!("  page      http://{clients}/");
     }

@@ -74,7 +74,7 @@ pub fn start(settings: Settings) -> Running {
     };
     let trusted = settings.trusted_proxies.iter().map(|net| net.parse().expect("a net"));
     let config = AcceptorConfig {
-        site: Site { policy, admin: ([127, 0, 0, 1], 8001).into() },
+        site: Site { policy, admin: ([127, 0, 0, 1], 8001).into(), keyed: false },
         trusted_proxies: trusted.collect(),
         handshake_timeout: settings.handshake_timeout,
         user_timeout: Duration::from_secs(35),
