@@ -50,8 +50,8 @@ fn a_client_that_answers_pings_stays_and_one_that_does_not_is_closed_with_3012()
     assert_eq!(silent.closed(), (3012, "no pong".to_owned()));
     drop(silent);
     let alive = answering.join().expect("five pings and no close");
-    let metrics = gateway.metrics();
-    assert_eq!(metrics.sum("tidegate_connections"), 1);
+    let metrics =
+        gateway.await_metrics("one is left", |metrics| metrics.sum("tidegate_connections") == 1);
     assert_eq!(metrics.sum("tidegate_pong_timeouts_total"), 1);
     assert!(metrics.sum("tidegate_pings_sent_total") >= 6);
     assert_eq!(metrics.sum_with("tidegate_connections_closed_total", "code=\"3012\""), 1);

@@ -308,8 +308,9 @@ fn a_stopped_reader_gets_whole_frames_and_3008(settings: &[&str]) {
     assert!(received < published, "{received} of {published}");
     drop(stopped);
     reading.ping(b"others are served");
-    let metrics = gateway.metrics();
-    assert_eq!(metrics.sum_with("tidegate_connections_closed_total", "code=\"3008\""), 1);
+    let metrics = gateway.await_metrics("it is gone", |metrics| {
+        metrics.sum_with("tidegate_connections_closed_total", "code=\"3008\"") == 1
+    });
     assert!(metrics.sum("tidegate_outbox_dropped_bytes_total") > 0);
     reading.close(1000);
     gateway.await_no_clients();

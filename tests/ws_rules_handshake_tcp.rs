@@ -78,7 +78,9 @@ fn silence_ends_at_the_deadline() {
     let timeout = format!("--set=limits.handshake_timeout={}ms", HANDSHAKE_TIMEOUT.as_millis());
     let gateway = Gateway::dev(&[&timeout]);
     check_all(&gateway, 16, true);
-    let timed_out = gateway.metrics().sum("tidegate_handshakes_timed_out_total");
-    assert_eq!(timed_out, 2 * rows().iter().filter(|row| row.end == End::Deadline).count() as u64);
+    let expected = 2 * rows().iter().filter(|row| row.end == End::Deadline).count() as u64;
+    gateway.await_metrics("every one is counted", |metrics| {
+        metrics.sum("tidegate_handshakes_timed_out_total") == expected
+    });
     gateway.stop();
 }
