@@ -81,7 +81,8 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Encodes `payload` once for all subscribers. One allocation for the frame, one for the value.
+    /// Encodes `payload` once for all subscribers. Allocates the frame twice: the bytes are written
+    /// to a vector and copied into the shared slice.
     pub fn encode(
         channel: ChannelName,
         position: Position,
