@@ -23,6 +23,11 @@ impl<D: Driver, C: Clock> Shard<D, C> {
 
     fn reap_recv(&mut self, conn: ConnId, outcome: RecvOutcome, lease: Option<Lease>, armed: bool) {
         if let Some(connection) = self.core.slots.get_mut(conn) {
+            // Ended with data or without: the more-flag alone says so.
+            let cut = !armed && !connection.flags.recv_disarming;
+            if cut && matches!(outcome, RecvOutcome::Data | RecvOutcome::Ended) {
+                self.core.stats.counters.recv_rearmed.add(1);
+            }
             connection.flags.recv_armed = armed;
             connection.flags.recv_disarming &= armed;
             if let (RecvOutcome::Data, Some(lease)) = (outcome, &lease) {
@@ -44,8 +49,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     fn reap_recv_outcome(&mut self, conn: ConnId, outcome: RecvOutcome) {
         let core = &mut self.core;
         match outcome {
-            RecvOutcome::Data | RecvOutcome::Cancelled => {}
-            RecvOutcome::Ended => core.stats.counters.recv_rearmed.add(1),
+            RecvOutcome::Data | RecvOutcome::Cancelled | RecvOutcome::Ended => {}
             RecvOutcome::NoBuffers => core.stats.counters.buffer_shortages.add(1),
             RecvOutcome::End => core.on_peer_end(conn),
             RecvOutcome::Failed(fault) => {

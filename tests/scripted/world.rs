@@ -1,0 +1,301 @@
+//! One real shard over the scripted kernel, with the threads around it played by the test.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidegate::id::{ChannelName, ConnId, Owners, ShardId};
+use tidegate::mail::{
+    Delivery, Handoff, Permits, Post, Publish, PublishResult, Reply, Request, Sender, wire,
+};
+use tidegate::protocol::ProtocolLimits;
+use tidegate::protocol::admission::{Entry, RawEntry};
+use tidegate::publication::{Epoch, Payload, Position};
+use tidegate::session::KeepaliveTimes;
+use tidegate::shard::{Clock, Shard, ShardSettings};
+use tidegate::stats::ShardStats;
+use tidegate::ws::{CloseCode, DecodeLimits, MessageKind, encode};
+use tokio::sync::oneshot;
+
+use super::{Call, ScriptedDriver};
+
+/// The 101 of every connection here.
+const RESPONSE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+
+/// Turns in a row after which a shard that still finds work is spinning.
+const TURNS_MAX: usize = 10_000;
+
+/// Sizes of a world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Shards of the process; only the first one runs, the others' posts are the test's.
+    pub(crate) shards: u16,
+    pub(crate) lane_len: usize,
+    pub(crate) outbox_bytes: usize,
+    pub(crate) buffers: u16,
+    pub(crate) buffer_size: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { shards: 1, lane_len: 64, outbox_bytes: 4096, buffers: 16, buffer_size: 4096 }
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Clone)]
+pub(crate) struct ManualClock(Rc<Cell<Instant>>);
+
+impl Clock for ManualClock {
+    fn now(&mut self) -> Instant {
+        self.0.get()
+    }
+}
+
+/// Shard 0 and everything it talks to.
+pub(crate) struct World {
+    pub(crate) shard: Shard<ScriptedDriver, ManualClock>,
+    pub(crate) stats: Arc<ShardStats>,
+    pub(crate) permits: Permits,
+    pub(crate) owners: Owners,
+    /// Lanes of an acceptor, of control and of the gateway into shard 0.
+    pub(crate) acceptor: Sender<Request>,
+    pub(crate) control: Sender<Request>,
+    pub(crate) gateway: Sender<Request>,
+    /// The other shards' ends of their lanes.
+    pub(crate) others: Vec<Post>,
+    clock: ManualClock,
+}
+
+impl World {
+    pub(crate) fn new(options: Options) -> Self {
+        let shard_count = NonZeroU16::new(options.shards).expect("at least one shard");
+        let owners = Owners::new(shard_count);
+        let permits = Permits::new(options.shards, 100_000);
+        let stats = Arc::<ShardStats>::default();
+        let clock = ManualClock(Rc::new(Cell::new(Instant::now())));
+        let mut wiring = wire(options.shards, 1, options.lane_len).expect("descriptors");
+        let others = wiring.posts.split_off(1);
+        let shard = Shard::new(
+            ScriptedDriver::new(options.buffers, options.buffer_size),
+            clock.clone(),
+            wiring.posts.remove(0),
+            owners.clone(),
+            permits.clone(),
+            stats.clone(),
+            settings(&options),
+        );
+        Self {
+            shard,
+            stats,
+            permits,
+            owners,
+            acceptor: wiring.acceptors.remove(0).remove(0),
+            control: wiring.control.remove(0),
+            gateway: wiring.gateway.remove(0),
+            others,
+            clock,
+        }
+    }
+
+    /// The kernel.
+    pub(crate) fn kernel(&mut self) -> &mut ScriptedDriver {
+        self.shard.driver_mut()
+    }
+
+    /// One turn.
+    pub(crate) fn turn(&mut self) {
+        self.shard.turn().expect("the scripted ring does not break");
+    }
+
+    /// Turns until the shard would sleep and the kernel has nothing for it. Returns how many.
+    pub(crate) fn settle(&mut self) -> usize {
+        for turns in 1..=TURNS_MAX {
+            self.turn();
+            if self.sleeps() && !self.kernel().has_ready() {
+                return turns;
+            }
+        }
+        panic!("the shard spins: {TURNS_MAX} turns without an end");
+    }
+
+    /// Whether the last wait would have blocked.
+    pub(crate) fn sleeps(&mut self) -> bool {
+        self.next_wait() != Some(Duration::ZERO)
+    }
+
+    /// The timeout of the last wait.
+    pub(crate) fn next_wait(&mut self) -> Option<Duration> {
+        let waits = self.kernel().calls().iter().rev();
+        let mut timeouts = waits.filter_map(|call| match call {
+            Call::Wait(timeout) => Some(*timeout),
+            _ => None,
+        });
+        timeouts.next().expect("a turn ends with a wait")
+    }
+
+    /// Lets time pass, without a turn.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.clock.0.set(self.clock.0.get() + time);
+    }
+
+    /// Hands an `/echo` connection over and settles.
+    pub(crate) fn connect_echo(&mut self) -> ConnId {
+        self.hand_over(Entry::Echo, b"");
+        self.connected()
+    }
+
+    /// Hands a `/raw` connection over and settles.
+    pub(crate) fn connect_raw(&mut self, channels: &[&str]) -> ConnId {
+        self.hand_over(raw_entry(channels), b"");
+        self.connected()
+    }
+
+    /// Hands an `/echo` connection over and takes one turn, whatever the kernel holds back.
+    pub(crate) fn connect_held(&mut self) -> ConnId {
+        self.hand_over(Entry::Echo, b"");
+        self.turn();
+        self.newest()
+    }
+
+    /// Puts an `/echo` connection into the acceptor's lane, with bytes behind its request head.
+    pub(crate) fn hand_over_echo(&mut self, leftover: &[u8]) {
+        self.hand_over(Entry::Echo, leftover);
+    }
+
+    /// Puts a `/raw` connection that may publish into the acceptor's lane.
+    pub(crate) fn hand_over_raw(&mut self, channels: &[&str], leftover: &[u8]) {
+        self.hand_over(raw_entry(channels), leftover);
+    }
+
+    /// Publishes through control's lane, without a turn.
+    pub(crate) fn publish(
+        &mut self,
+        channel: &str,
+        payload: &str,
+    ) -> oneshot::Receiver<PublishResult> {
+        let (reply, result) = oneshot::channel();
+        let publish = Publish {
+            channel: channel.into(),
+            payload: Payload::text(payload),
+            accepted_at: self.clock.0.get(),
+            reply: Reply::Control(reply),
+        };
+        self.control.push(Request::Publish(Box::new(publish))).expect("room in control's lane");
+        result
+    }
+
+    /// As shard 1: takes shard 0's interest in `channel` and answers it.
+    pub(crate) fn answer_interest(&mut self, channel: &str) {
+        let request = self.others[0].requests_in[0].pop();
+        assert!(
+            matches!(&request, Some(Request::Interest { channel: asked, .. })
+            if &**asked == channel),
+            "{request:?}"
+        );
+        let position = Some(Position { offset: 0, epoch: Epoch::from_random(1) });
+        let lane = self.others[0].deliveries_out[0].as_mut().expect("shard 0 is another");
+        let answer = Delivery::Registered { channel: channel.into(), position };
+        lane.push(answer).expect("room in the lane");
+    }
+
+    /// Who was connected last.
+    pub(crate) fn newest(&mut self) -> ConnId {
+        self.kernel().peers().last().expect("somebody was connected").conn
+    }
+
+    /// What the peer got behind its 101.
+    pub(crate) fn received(&mut self, conn: ConnId) -> Vec<u8> {
+        let wire = &self.kernel().peer(conn).wire;
+        let frames = wire.strip_prefix(RESPONSE);
+        frames.expect("the first thing every client gets is its 101").to_vec()
+    }
+
+    /// A channel name that `shard` owns.
+    pub(crate) fn channel_of(&self, shard: ShardId) -> ChannelName {
+        let names = (0..).map(|n| ChannelName::from(format!("channel-{n}")));
+        { names }.find(|name| self.owners.owner(name) == shard).expect("every shard owns some")
+    }
+
+    /// Asserts that nothing is left of any connection.
+    pub(crate) fn assert_empty(&mut self) {
+        assert_eq!(self.kernel().open_count(), 0, "sockets");
+        assert_eq!(self.permits.on_shard(ShardId(0)), 0, "permits");
+        assert_eq!(self.stats.counters.connections.get(), 0, "connections");
+        assert_eq!(self.stats.counters.subscriptions.get(), 0, "subscriptions");
+        assert_eq!(self.stats.counters.outbox_bytes.get(), 0, "outbox bytes");
+        let buffers = self.kernel().free_buffers();
+        assert_eq!(buffers, tidegate::ring::Driver::buffer_count(self.kernel()), "buffers");
+    }
+
+    fn connected(&mut self) -> ConnId {
+        self.settle();
+        let conn = self.newest();
+        assert!(self.kernel().is_armed(conn), "an open connection is read");
+        conn
+    }
+
+    fn hand_over(&mut self, entry: Entry, leftover: &[u8]) {
+        // The other shards' places are handed out too: take until one is shard 0's.
+        let mut spare = Vec::new();
+        let permit = loop {
+            let permit = self.permits.take().expect("room in the process");
+            if permit.shard() == ShardId(0) {
+                break permit;
+            }
+            spare.push(permit);
+        };
+        let handoff = Handoff {
+            socket: File::open("/dev/null").expect("a descriptor").into(),
+            response: RESPONSE.to_vec(),
+            leftover: leftover.to_vec(),
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            entry,
+            permit,
+        };
+        let pushed = self.acceptor.push(Request::Connect(Box::new(handoff)));
+        pushed.expect("room in the acceptor's lane");
+    }
+}
+
+fn raw_entry(channels: &[&str]) -> Entry {
+    let channels = channels.iter().map(|name| ChannelName::from(*name)).collect();
+    Entry::Raw(RawEntry { channels, publish: true })
+}
+
+fn settings(options: &Options) -> ShardSettings {
+    let message = DecodeLimits { message_size: 64 * 1024, fragments: 1024 };
+    ShardSettings {
+        protocol: ProtocolLimits { echo: message, raw: message, publication_size: 64 * 1024 },
+        keepalive: KeepaliveTimes { ping_interval: 25_000, pong_timeout: 10_000 },
+        outbox_bytes: options.outbox_bytes,
+        outbox_shard_bytes: 1 << 30,
+        mailbox_len: options.lane_len,
+        seed: 1,
+    }
+}
+
+/// A client's text message.
+pub(crate) fn masked(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::append_message_masked(&mut out, MessageKind::Text, text.as_bytes(), [1, 2, 3, 4]);
+    out
+}
+
+/// The gateway's text message.
+pub(crate) fn server_message(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::append_message(&mut out, MessageKind::Text, text.as_bytes());
+    out
+}
+
+/// The gateway's Close.
+pub(crate) fn server_close(code: CloseCode, reason: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::append_close(&mut out, Some(code), reason);
+    out
+}
