@@ -172,11 +172,16 @@ impl UringDriver {
         Some(Completion::Send { conn, bytes, result })
     }
 
-    /// A message to another ring failed: that ring's queue is full, so that shard is awake and
-    /// will look at its mail at its next turn; anything else is a broken invariant.
+    /// A message to another ring failed. Without memory for it, it is tried again. Any other error
+    /// says that the ring has completions for its shard anyway, or that its thread is gone because
+    /// the process ends: trying again would only spin.
     fn reap_wake(&mut self, shard: ShardId, result: i32) {
-        if result < 0 {
-            tracing::debug!(%shard, fault = %Fault::from_result(result), "a wake-up was refused; trying again");
+        if result >= 0 {
+            return;
+        }
+        let fault = Fault::from_result(result);
+        tracing::debug!(%shard, %fault, "a wake-up was refused");
+        if let Fault::OutOfMemory(_) = fault {
             self.wake(shard);
         }
     }
