@@ -59,6 +59,14 @@ impl Keepalive {
         }
     }
 
+    /// Gives an awaited pong its whole time again: until now the peer was not read, so nobody can
+    /// know whether it answered.
+    pub fn put_off(&mut self, now: Millis, times: &KeepaliveTimes) {
+        if self.pong_awaited {
+            self.deadline = now + times.pong_timeout;
+        }
+    }
+
     /// When something is due next.
     pub fn next_deadline(&self) -> Millis {
         self.deadline
@@ -90,6 +98,17 @@ mod tests {
             let first = Keepalive::new(100, &TIMES, jitter).next_deadline();
             assert!((12_600..=25_100).contains(&first), "{first}");
         }
+    }
+
+    #[test]
+    fn only_an_awaited_pong_is_put_off() {
+        let mut keepalive = Keepalive::new(0, &TIMES, 0);
+        keepalive.put_off(5_000, &TIMES);
+        assert_eq!(keepalive.next_deadline(), 12_500);
+        assert_eq!(keepalive.handle_timeout(12_500, &TIMES), KeepaliveStep::Ping);
+        keepalive.put_off(20_000, &TIMES);
+        assert_eq!(keepalive.handle_timeout(29_999, &TIMES), KeepaliveStep::Wait);
+        assert_eq!(keepalive.handle_timeout(30_000, &TIMES), KeepaliveStep::Dead);
     }
 
     #[test]

@@ -54,10 +54,15 @@ impl Core {
         let Some(connection) = self.slots.get_mut(conn) else { return };
         connection.flags.resume_queued = false;
         connection.flags.paused = false;
+        connection.session.keepalive.put_off(self.time.ms, &self.settings.keepalive);
         if let Some(held) = connection.held.take() {
             debug_assert!(held.publish.is_none(), "resumed with a publish parked");
             let mut backlog = held.backlog;
             self.feed(conn, &mut backlog);
+        }
+        let Some(connection) = self.slots.get_mut(conn) else { return };
+        if connection.flags.peer_ended && connection.session.is_open() {
+            self.on_peer_end(conn);
         }
     }
 

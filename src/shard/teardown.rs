@@ -62,6 +62,10 @@ impl Core {
         let now = self.time.ms;
         let Some(connection) = self.slots.get_mut(conn) else { return };
         connection.flags.peer_ended = true;
+        if connection.flags.paused && connection.terminating.is_none() {
+            // What it sent before its end waits to be decoded; `resume` comes back here.
+            return;
+        }
         connection.session.on_peer_end(now);
         if connection.session.outbox.is_idle() {
             self.doom(conn, CloseHow::Orderly);
@@ -141,6 +145,10 @@ impl Core {
                 self.stats.counters.pings_sent.add(1);
                 self.append(conn, |out| encode::append_ping(out, b""));
                 self.mark_dirty(conn);
+            }
+            // Its pong may lie where this shard does not read.
+            KeepaliveStep::Dead if connection.flags.paused => {
+                connection.session.keepalive.put_off(now, &self.settings.keepalive);
             }
             KeepaliveStep::Dead => {
                 self.stats.counters.pong_timeouts.add(1);
