@@ -17,6 +17,7 @@ mod slots;
 mod teardown;
 mod timers;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,12 +77,16 @@ struct Core {
     random: fastrand::Rng,
     /// Deliveries this shard owes itself, in the order of their numbers.
     local: VecDeque<Delivery>,
+    /// True since somebody found `local` full this turn: nobody else tells them of its room.
+    local_starved: Cell<bool>,
     /// The fan-out that goes on next turn, if one was cut.
     fan_out: Option<FanOut>,
     /// When the publications were accepted whose fan-out ended this turn.
     fan_outs_done: Vec<Instant>,
     /// Where the fair round over delivery lanes goes on.
     next_lane: usize,
+    /// The request lane that is looked at first.
+    first_request_lane: usize,
     /// True while a request lane's head had no room this turn, by lane.
     blocked_lanes: Vec<bool>,
     /// True when requests were left because the turn's budget ran out.
@@ -136,9 +141,11 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             timers: Timers::new(),
             time: TurnTime::new(clock.now()),
             local: VecDeque::new(),
+            local_starved: Cell::new(false),
             fan_out: None,
             fan_outs_done: Vec::new(),
             next_lane: 0,
+            first_request_lane: 0,
             blocked_lanes: vec![false; lane_count],
             requests_left: false,
             dirty: Vec::new(),
@@ -175,6 +182,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     pub fn turn(&mut self) -> Result<(), Fault> {
         self.core.time.advance(self.clock.now());
         self.core.stats.counters.turns.add(1);
+        self.core.local_starved.set(false);
         self.reap();
         self.core.take_requests(&mut self.driver);
         self.core.retry_parked();
@@ -183,6 +191,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.core.fire_timers();
         self.core.drain_step();
         self.resume();
+        // Whoever left since the first time: their owners need not wait for the next turn.
+        self.core.mail_interest();
         self.flush();
         self.terminate();
         self.arm_receives();
@@ -299,6 +309,7 @@ impl Core {
         self.fan_out.is_some()
             || self.requests_left
             || !self.local.is_empty()
+            || self.local_starved.get()
             || !self.dirty.is_empty()
             || !self.resumable.is_empty()
             || !self.recv_queue.is_empty()

@@ -18,7 +18,12 @@ impl Core {
     pub(super) fn take_requests(&mut self, driver: &mut impl Driver) {
         let mut budget = limits::WORK_PER_TURN;
         self.requests_left = false;
-        for lane in 0..self.post.requests_in.len() {
+        let lane_count = self.post.requests_in.len();
+        // Another lane comes first each turn: one that is always full must not use the budget of
+        // those behind it for ever.
+        self.first_request_lane = (self.first_request_lane + 1) % lane_count;
+        for step in 0..lane_count {
+            let lane = (self.first_request_lane + step) % lane_count;
             self.blocked_lanes[lane] = false;
             let mut taken = false;
             while let Some(head) = self.post.requests_in[lane].peek() {
@@ -148,8 +153,17 @@ impl Core {
     fn can_deliver_to(&self, shard: ShardId) -> bool {
         match &self.post.deliveries_out[shard.index()] {
             Some(sender) => sender.has_room_or_ask(),
-            None => self.local.len() < self.settings.mailbox_len,
+            None => self.has_local_room_or_ask(),
         }
+    }
+
+    /// Whether this shard's own queue has room; if not, the next turn looks again.
+    fn has_local_room_or_ask(&self) -> bool {
+        let has_room = self.local.len() < self.settings.mailbox_len;
+        if !has_room {
+            self.local_starved.set(true);
+        }
+        has_room
     }
 
     /// Puts a delivery in a shard's lane, or in this shard's own queue. Its room was looked at.
@@ -169,9 +183,13 @@ impl Core {
         loop {
             let requests_out = &self.post.requests_out;
             let local_room = self.local.len() < self.settings.mailbox_len;
+            let local_starved = &self.local_starved;
             let told = self.hub.poll_mail(|owner| match &requests_out[owner.index()] {
                 Some(sender) => sender.has_room_or_ask(),
-                None => local_room,
+                None => {
+                    local_starved.set(local_starved.get() || !local_room);
+                    local_room
+                }
             });
             let Some((owner, mail)) = told else { return };
             let from = self.id;
