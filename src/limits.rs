@@ -149,8 +149,8 @@ pub const CLOSE_DISCARD_MAX: usize = 16 * 1024 * 1024;
 /// Seconds a drain spreads its closes over, default (0 with `--dev`).
 pub const DRAIN_WINDOW_DEFAULT_S: u64 = 20;
 
-/// Seconds a draining client's outbox may take to empty, past its turn in the window, before Close
-/// is queued regardless and the close deadline runs.
+/// Seconds a closing client's outbox, with our Close behind it, may take to be sent before the
+/// connection is reset; and seconds past its window after which a drain waits for no delivery.
 pub const DRAIN_FLUSH_S: u64 = 5;
 
 /// Bytes of an HTTP API request body.

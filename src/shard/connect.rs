@@ -166,6 +166,12 @@ impl Connection {
         &mut self.subscriptions[usize::from(member.subscription_index)]
     }
 
+    /// Drops what waits while it is not read; says how many publishes that were.
+    pub(super) fn drop_held(&mut self) -> u64 {
+        let publish = self.held.take().and_then(|held| held.publish);
+        u64::from(publish.is_some())
+    }
+
     /// Whether bytes of the peer are of use: to be decoded, or to be discarded after our Close.
     pub(super) fn wants_recv(&self) -> bool {
         self.terminating.is_none() && !self.flags.peer_ended && !self.flags.paused

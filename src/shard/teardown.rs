@@ -47,7 +47,8 @@ impl Core {
         let after = connection.session.outbox.total_len();
         // From here on the peer's bytes are read and discarded.
         connection.flags.paused = false;
-        connection.held = None;
+        let abandoned = connection.drop_held();
+        self.stats.counters.publishes_abandoned.add(abandoned);
         self.outbox_len = self.outbox_len + after - before;
         self.stats.counters.outbox_dropped_bytes.add(dropped as u64);
         self.leave_channels(conn);
@@ -82,7 +83,8 @@ impl Core {
             None => {
                 connection.terminating = Some(how);
                 let dropped = connection.session.outbox.drop_waiting();
-                connection.held = None;
+                let abandoned = connection.drop_held();
+                self.stats.counters.publishes_abandoned.add(abandoned);
                 self.outbox_len -= dropped;
                 self.stats.counters.outbox_dropped_bytes.add(dropped as u64);
                 self.leave_channels(conn);

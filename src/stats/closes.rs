@@ -4,8 +4,9 @@ use super::Counter;
 
 /// The values of the label `code`: the codes the gateway sends itself, `1000` and `1001` of peers,
 /// every other code a peer sent, and connections that ended without a Close frame.
-pub const CLOSE_LABELS: [&str; 12] = [
-    "1000", "1001", "1002", "1003", "1007", "1008", "1009", "1011", "3008", "3012", "other", "none",
+pub const CLOSE_LABELS: [&str; 13] = [
+    "1000", "1001", "1002", "1003", "1007", "1008", "1009", "1011", "1013", "3008", "3012",
+    "other", "none",
 ];
 
 /// One counter per label, so that no peer can invent a new one.
@@ -24,10 +25,11 @@ impl CloseCounters {
             Some(1008) => 5,
             Some(1009) => 6,
             Some(1011) => 7,
-            Some(3008) => 8,
-            Some(3012) => 9,
-            Some(_) => 10,
-            None => 11,
+            Some(1013) => 8,
+            Some(3008) => 9,
+            Some(3012) => 10,
+            Some(_) => 11,
+            None => 12,
         };
         self.0[index].add(1);
     }

@@ -72,6 +72,7 @@ stats! {
         mail_received: Counter = "mail_received_total", "Requests and deliveries taken from the shard's mailboxes.";
         mail_delivered: Counter = "mail_publications_received_total", "Publications taken from other shards' mail.";
         mail_full: Counter = "mail_full_total", "Publishes refused or put off because a mailbox on the way was full.";
+        publishes_abandoned: Counter = "publishes_abandoned_total", "Messages of clients that waited for room to be published when their connection was closed.";
         wakes_sent: Counter = "wakes_sent_total", "MSG_RING wake-ups sent to other shards.";
         turns: Counter = "turns_total", "Turns of the shard's loop.";
         ring_enters: Counter = "ring_enters_total", "io_uring_enter calls.";

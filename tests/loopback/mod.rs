@@ -65,6 +65,10 @@ pub struct Alone {
 
 impl Alone {
     pub fn new() -> Self {
+        Self::with(settings(limits::MAILBOX_LEN_DEFAULT))
+    }
+
+    pub fn with(settings: ShardSettings) -> Self {
         let mut wiring = wire(1, 0, limits::MAILBOX_LEN_DEFAULT).expect("descriptors");
         let post = wiring.posts.remove(0);
         let driver = UringDriver::new(SIZES, post.bell.fd().as_raw_fd()).expect("a ring");
@@ -77,7 +81,7 @@ impl Alone {
             Owners::new(NonZeroU16::MIN),
             permits.clone(),
             Arc::clone(&stats),
-            settings(limits::MAILBOX_LEN_DEFAULT),
+            settings,
         );
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         Self { shard, requests: wiring.control.remove(0), permits, stats, listener }
