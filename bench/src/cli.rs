@@ -8,30 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::slo::Slo;
 use crate::target::Target;
+pub(crate) use crate::verdict::Verdict;
 use crate::{echo, idle, payload};
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Everything asked for was done.
-    Done,
-    /// It was asked for wrongly, or this machine cannot run it.
-    Usage,
-    /// Connections failed or were lost, or messages are missing.
-    Failed,
-}
-
-impl From<Verdict> for ExitCode {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Done => 0,
-            Verdict::Usage => 2,
-            Verdict::Failed => 3,
-        }
-        .into()
-    }
-}
 
 /// A load generator for WebSocket servers.
 #[derive(Debug, Parser)]
@@ -64,6 +44,10 @@ pub(crate) struct ConnectArgs {
     /// The server's process, on this machine: adds its CPU time and memory to the result.
     #[arg(long, value_name = "PID")]
     pub(crate) server_pid: Option<u32>,
+    /// What the run is held to, such as 'p99<=50ms,loss=0'; missed: exit code 2. A ledger that is
+    /// not clean is a miss too, unless what it lacks is bounded here.
+    #[arg(long, value_name = "OBJECTIVES")]
+    pub(crate) slo: Option<Slo>,
     /// Write the result as JSON to this file too.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -106,7 +90,7 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => {
             // A closed output is no reason for another error.
             let _ = error.print();
-            let verdict = if error.use_stderr() { Verdict::Usage } else { Verdict::Done };
+            let verdict = if error.use_stderr() { Verdict::Usage } else { Verdict::Pass };
             return verdict.into();
         }
     };

@@ -16,16 +16,19 @@ mod report;
 mod run;
 mod schedule;
 mod server;
+mod slo;
 mod tally;
 mod target;
 mod traffic;
+mod verdict;
 
 use std::process::ExitCode;
 
 /// Does what the command line asks for. Called once, from `main`.
 ///
-/// Exit codes: 0 done; 2 it was asked for wrongly or cannot run here; 3 connections failed or were
-/// lost, or messages are missing.
+/// Exit codes: 0 pass; 1 asked for wrongly, cannot run here, or a fault of our own; 2 an objective
+/// was missed; 3 the run says nothing of the server; 4 connections failed or were lost.
 pub fn run() -> ExitCode {
-    cli::run()
+    // A panic's own code would not be told from a script's.
+    std::panic::catch_unwind(cli::run).unwrap_or_else(|_| verdict::Verdict::Usage.into())
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::{ConnectArgs, Verdict};
 use crate::run::{Outcome, Pace, Scenario};
+use crate::slo::{self, Metric, Slo};
 use crate::tally::Tally;
 
 /// The result of a run. The field names are those of the JSON form, which README describes.
@@ -24,6 +25,8 @@ pub(crate) struct Report {
     latency_raw_us: Option<Latency>,
     server: Option<Server>,
     generator: GeneratorReport,
+    slo: Vec<slo::Outcome>,
+    verdict: Verdict,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,6 +76,7 @@ struct Messages {
     duplicated: u64,
     reordered: u64,
     lost: u64,
+    dropped_by_policy: u64,
     unknown: u64,
 }
 
@@ -135,7 +139,8 @@ impl Messages {
             delivered: tally.delivered,
             duplicated: tally.duplicated,
             reordered: tally.reordered,
-            lost: tally.due.saturating_sub(tally.delivered),
+            lost: (tally.due - tally.dropped_by_policy).saturating_sub(tally.delivered),
+            dropped_by_policy: tally.dropped_by_policy,
             unknown: tally.unknown,
         }
     }
@@ -167,7 +172,7 @@ impl Report {
         let cpu_percent = 100.0 * tally.cpu_ns as f64 / window_ns;
         let lag_p99_us = (!tally.lag.is_empty()).then(|| us(tally.lag.value_at_quantile(0.99)));
         let why = judge(scenario, cpu_percent / f64::from(connect.threads), lag_p99_us, &server);
-        Self {
+        let mut report = Self {
             tool: Tool {
                 version: env!("CARGO_PKG_VERSION"),
                 command: std::env::args().collect::<Vec<_>>().join(" "),
@@ -199,15 +204,57 @@ impl Report {
                 valid: why.is_none(),
                 why,
             },
-        }
+            slo: Vec::new(),
+            verdict: Verdict::Pass,
+        };
+        report.judge(connect.slo.as_ref().unwrap_or(&Slo::default()));
+        report
     }
 
     /// What the exit code tells.
     pub(crate) fn verdict(&self) -> Verdict {
-        let Connections { failed, lost, .. } = self.connections;
+        self.verdict
+    }
+
+    /// Holds the figures against `slo`. A ledger that is not clean is a miss without being asked:
+    /// only who names the figure may accept some of it.
+    fn judge(&mut self, slo: &Slo) {
+        self.slo = slo.judge(|metric| self.figure(metric));
         let messages = &self.messages;
-        let missing = messages.lost + messages.duplicated + messages.reordered + messages.unknown;
-        if failed + lost > 0 || missing > 0 { Verdict::Failed } else { Verdict::Done }
+        let clean = messages.unknown == 0
+            && [
+                (Metric::Loss, messages.lost),
+                (Metric::Duplicated, messages.duplicated),
+                (Metric::Reordered, messages.reordered),
+            ]
+            .into_iter()
+            .all(|(metric, count)| count == 0 || slo.bounds(metric));
+        let met = clean && self.slo.iter().all(|outcome| outcome.pass);
+        // A closed loop bound by its generator is labelled and still shows what it shows.
+        let valid = self.generator.valid || self.rate.asked.is_none();
+        let Connections { failed, lost, .. } = self.connections;
+        let connected = failed + lost == 0 || slo.bounds(Metric::Failed);
+        self.verdict = Verdict::of(valid, connected, met);
+    }
+
+    /// The figure an objective names.
+    fn figure(&self, metric: Metric) -> Option<f64> {
+        let latency = |of: fn(&Latency) -> f64| self.latency_us.as_ref().map(of);
+        let Connections { failed, lost, .. } = self.connections;
+        match metric {
+            Metric::P50 => latency(|l| l.p50),
+            Metric::P90 => latency(|l| l.p90),
+            Metric::P99 => latency(|l| l.p99),
+            Metric::P999 => latency(|l| l.p999),
+            Metric::Max => latency(|l| l.max),
+            Metric::Mean => latency(|l| l.mean),
+            Metric::Loss => Some(self.messages.lost as f64),
+            Metric::Duplicated => Some(self.messages.duplicated as f64),
+            Metric::Reordered => Some(self.messages.reordered as f64),
+            Metric::Dropped => Some(self.messages.dropped_by_policy as f64),
+            Metric::Rate => Some(self.rate.achieved),
+            Metric::Failed => Some(f64::from(failed + lost)),
+        }
     }
 
     /// The JSON form.
@@ -282,6 +329,11 @@ impl Report {
         writeln!(out)?;
         if let Some(why) = &generator.why {
             writeln!(out, "not valid    {why}")?;
+        }
+        for slo::Outcome { expression, value, pass } in &self.slo {
+            let value = value.map_or("nothing was measured".to_owned(), |v| format!("{v:.0}"));
+            let word = if *pass { "met" } else { "missed" };
+            writeln!(out, "objective    {expression}: {word}, {value}")?;
         }
         Ok(())
     }

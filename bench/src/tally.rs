@@ -20,6 +20,8 @@ pub(crate) struct Tally {
     pub(crate) sent: u64,
     /// Measured messages that came back, each once.
     pub(crate) delivered: u64,
+    /// Measured messages the server dropped by a policy it stated with a close code.
+    pub(crate) dropped_by_policy: u64,
     /// Messages that came back again.
     pub(crate) duplicated: u64,
     /// Messages that came back behind one sent later on their connection.
@@ -51,6 +53,7 @@ impl Tally {
             due: 0,
             sent: 0,
             delivered: 0,
+            dropped_by_policy: 0,
             duplicated: 0,
             reordered: 0,
             unknown: 0,
@@ -69,6 +72,7 @@ impl Tally {
         self.due += other.due;
         self.sent += other.sent;
         self.delivered += other.delivered;
+        self.dropped_by_policy += other.dropped_by_policy;
         self.duplicated += other.duplicated;
         self.reordered += other.reordered;
         self.unknown += other.unknown;
