@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::dial::Sources;
 use crate::slo::Slo;
 use crate::target::Target;
 pub(crate) use crate::verdict::Verdict;
-use crate::{echo, idle, payload};
+use crate::{connect, echo, idle, payload};
 
 /// A load generator for WebSocket servers.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ enum Command {
     Echo(EchoArgs),
     /// Open connections, hold them without a message, and answer pings.
     Idle(IdleArgs),
+    /// Open connections at a rate and time each handshake, from when it was due to the 101.
+    Connect(HandshakeArgs),
 }
 
 /// What every command that opens connections takes.
@@ -36,8 +39,14 @@ pub(crate) struct ConnectArgs {
     #[arg(long)]
     pub(crate) url: Target,
     /// Connections to open. Above 28,000 to a loopback address they come from several sources.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
+    #[arg(long, visible_alias = "subscribers", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
     pub(crate) connections: u32,
+    /// Over how long to spread their opening; 0s: as fast as the server takes them.
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    pub(crate) ramp: Duration,
+    /// Addresses of this machine to connect from in turn, such as 127.0.1.1-127.0.1.8.
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub(crate) source_ip: Option<Sources>,
     /// Generator threads, each with a ring of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: u16,
@@ -83,6 +92,17 @@ pub(crate) struct IdleArgs {
     pub(crate) hold: Duration,
 }
 
+/// What `connect` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HandshakeArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    /// Handshakes a second over all threads, due at fixed times. 0: 100 in flight per thread, the
+    /// next is started when one is done.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+    pub(crate) rate: u64,
+}
+
 /// Does what the command line asks for.
 pub(crate) fn run() -> ExitCode {
     let line = match CommandLine::try_parse() {
@@ -97,6 +117,7 @@ pub(crate) fn run() -> ExitCode {
     match line.command {
         Command::Echo(args) => echo::run(&args),
         Command::Idle(args) => idle::run(&args),
+        Command::Connect(args) => connect::run(&args),
     }
     .unwrap_or_else(|error| {
         complain(error);

@@ -31,6 +31,8 @@ pub(crate) enum GeneratorError {
     Ring(#[from] Fault),
     #[error("the generator has no eventfd: {0}")]
     Bell(#[from] rustix::io::Errno),
+    #[error("the generator cannot wait for its handshakes: {0}")]
+    Dial(std::io::Error),
 }
 
 /// One thread's connections. Made, used and dropped on that thread.
@@ -60,7 +62,7 @@ impl Generator {
             unarmed: Vec::with_capacity(dialed.len()),
             next_look: Instant::now(),
         };
-        for (index, Dialed { socket, mut leftover }) in (0..).zip(dialed) {
+        for (index, Dialed { socket, mut leftover, .. }) in (0..).zip(dialed) {
             let conn = ConnId { slot: index, generation: 0 };
             let sock = generator.driver.insert(conn, socket);
             generator.traffic.add(sock);

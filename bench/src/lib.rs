@@ -1,10 +1,11 @@
 //! `tidegate-bench`: a load generator for any WebSocket server.
 //!
-//! A command opens its connections with blocking sockets (`dial`), hands them to one generator
-//! per thread (`generator`, each with an io_uring of its own), and prints what came of it
-//! (`report`). Uses `tidegate::ws` and `tidegate::ring`, and nothing of the gateway.
+//! A command opens its connections ([`dial`]), hands them to one generator
+//! per thread ([`generator`], each with an io_uring of its own), and prints what came of it
+//! ([`report`]). Uses `tidegate::ws` and `tidegate::ring`, and nothing of the gateway.
 
 mod cli;
+mod connect;
 mod connection;
 mod dial;
 mod echo;

@@ -297,6 +297,10 @@ impl Report {
             let asked = self.rate.asked.map_or("closed loop".to_owned(), |r| format!("asked {r}"));
             writeln!(out, "rate         {:.0} messages/s, {asked}", self.rate.achieved)?;
         }
+        if self.scenario.command == "connect" {
+            let asked = self.rate.asked.map_or("closed loop".to_owned(), |r| format!("asked {r}"));
+            writeln!(out, "rate         {:.0} handshakes/s, {asked}", self.rate.achieved)?;
+        }
         for (title, latency) in
             [("from due", &self.latency_us), ("from sent", &self.latency_raw_us)]
         {

@@ -1,12 +1,13 @@
 //! What all commands do: dial on every thread, start together, gather what was counted.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cli::ConnectArgs;
-use crate::dial::{self, Dialing};
+use crate::dial::{self, Dialing, Opening, Sources};
 use crate::generator::{Generator, GeneratorError};
 use crate::schedule::Schedule;
 use crate::server::Usage;
@@ -63,6 +64,26 @@ pub(crate) struct ServerUse {
     pub(crate) rss_growth_bytes: u64,
 }
 
+impl ServerUse {
+    /// From readings before the first connection and at both ends of the measured time.
+    pub(crate) fn between(
+        at_first: Option<Usage>,
+        before: Option<Usage>,
+        after: Option<Usage>,
+    ) -> Option<Self> {
+        at_first.zip(before).zip(after).map(|((at_first, before), after)| Self {
+            cpu_ns: after.cpu_ns.saturating_sub(before.cpu_ns),
+            rss_bytes: after.rss_bytes,
+            rss_growth_bytes: after.rss_bytes.saturating_sub(at_first.rss_bytes),
+        })
+    }
+}
+
+/// Reads what the server's process has used so far, if it was named.
+pub(crate) fn observe(pid: Option<u32>) -> Result<Option<Usage>, RunError> {
+    pid.map(|pid| Usage::of(pid).ok_or(RunError::NoServer(pid))).transpose()
+}
+
 /// Why there is no outcome.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
@@ -79,8 +100,7 @@ pub(crate) fn run(
     on_open: impl FnOnce(u32),
 ) -> Result<Outcome, RunError> {
     dial::raise_file_limit();
-    let observe =
-        || connect.server_pid.map(|pid| Usage::of(pid).ok_or(RunError::NoServer(pid))).transpose();
+    let observe = || observe(connect.server_pid);
     let at_first = observe()?;
     let dial_start = Instant::now();
     thread::scope(|scope| {
@@ -122,13 +142,24 @@ pub(crate) fn run(
             let counted = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             tally.merge(&counted?);
         }
-        let server = at_first.zip(before).zip(after).map(|((at_first, before), after)| ServerUse {
-            cpu_ns: after.cpu_ns.saturating_sub(before.cpu_ns),
-            rss_bytes: after.rss_bytes,
-            rss_growth_bytes: after.rss_bytes.saturating_sub(at_first.rss_bytes),
-        });
+        let server = ServerUse::between(at_first, before, after);
         Ok(Outcome { opened, failures, dial_time, tally, server })
     })
+}
+
+/// How the connections of `connect` are opened.
+pub(crate) fn opening(connect: &ConnectArgs) -> Opening {
+    let total = connect.connections;
+    let sources = Sources::choose(connect.source_ip, &connect.url, total);
+    Opening { total, ramp: connect.ramp, sources }
+}
+
+/// Which of all connections thread `thread` opens.
+pub(crate) fn share(connect: &ConnectArgs, thread: u16) -> Range<u32> {
+    let before = |thread: u16| {
+        (u64::from(connect.connections) * u64::from(thread) / u64::from(connect.threads)) as u32
+    };
+    before(thread)..before(thread + 1)
 }
 
 /// What one thread tells before the start.
@@ -145,11 +176,9 @@ fn generate(
     report: &mpsc::Sender<Dialed>,
     started: &mpsc::Receiver<Instant>,
 ) -> Result<Tally, GeneratorError> {
-    let total = connect.connections;
-    let share =
-        |thread: u16| (u64::from(total) * u64::from(thread) / u64::from(connect.threads)) as u32;
-    let numbers = share(thread)..share(thread + 1);
-    let Dialing { open, failures } = dial::dial_all(&connect.url, numbers, total);
+    let numbers = share(connect, thread);
+    let Dialing { open, failures } = dial::dial_all(&opening(connect), numbers, |_| &connect.url)
+        .map_err(GeneratorError::Dial)?;
     let opened = open.len() as u32;
     let generator = Generator::new(open, scenario.size)?;
     let _ = report.send(Dialed { opened, failures });

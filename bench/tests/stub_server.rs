@@ -1,12 +1,15 @@
 //! The program against servers whose faults are known: it must find exactly those, and say so in
 //! its JSON and its exit code.
 
+mod common;
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use common::{PROGRAM, assert_verdict, bench};
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
@@ -192,24 +195,3 @@ fn echo(server: SocketAddr, arguments: &[&str]) -> (i32, Value) {
     let fixed = ["echo", "--url", &url, "--warm-up", "0s", "--duration", "1s"];
     bench(&[&fixed, arguments].concat())
 }
-
-/// The exit code is `expected`, unless this machine was too busy to keep the schedule: then the
-/// run must say so.
-fn assert_verdict(code: i32, report: &Value, expected: i32) {
-    let open_loop = !report["rate"]["asked"].is_null();
-    let behind = open_loop && report["generator"]["valid"] == false;
-    assert_eq!(code, if behind { 3 } else { expected }, "{report}");
-}
-
-fn bench(arguments: &[&str]) -> (i32, Value) {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let file = format!("{}/{}-{number}.json", env!("CARGO_TARGET_TMPDIR"), std::process::id());
-    let output =
-        Command::new(PROGRAM).args(arguments).args(["--json", &file]).output().expect("it starts");
-    let text = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("no JSON: {output:?}"));
-    std::fs::remove_file(&file).expect("just read");
-    (output.status.code().expect("an exit code"), serde_json::from_str(&text).expect("JSON"))
-}
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate-bench");

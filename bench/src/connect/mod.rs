@@ -1,0 +1,185 @@
+//! `connect`: how long handshakes take, and how many a second a server answers.
+//!
+//! Handshake `n` is due `n / rate` seconds after the start, whatever became of those before it.
+//! Connections stay open until the last handshake is done.
+
+use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cli::{HandshakeArgs, Verdict, complain, say};
+use crate::dial::{
+    Dialed, Dialer, Dialing, Finished, IN_FLIGHT_MAX, LOOK_INTERVAL, raise_file_limit,
+};
+use crate::generator::GeneratorError;
+use crate::report::Report;
+use crate::run::{self, Outcome, Pace, RunError, Scenario, ServerUse};
+use crate::schedule::Schedule;
+use crate::server;
+use crate::tally::Tally;
+
+/// Runs the command.
+pub(crate) fn run(args: &HandshakeArgs) -> Result<Verdict, RunError> {
+    let connect = &args.connect;
+    raise_file_limit();
+    let before = run::observe(connect.server_pid)?;
+    let start = Instant::now() + START_DELAY;
+    let counted: Result<Vec<_>, io::Error> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..connect.threads)
+            .map(|thread| scope.spawn(move || handshakes(args, thread, start)))
+            .collect();
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    });
+    let duration = start.elapsed();
+    let after = run::observe(connect.server_pid)?;
+    let mut tally = Tally::new();
+    let mut dialing = Dialing::default();
+    for (part, dialed) in counted.map_err(GeneratorError::Dial)? {
+        tally.merge(&part);
+        dialing.open.extend(dialed.open);
+        for (cause, count) in dialed.failures {
+            *dialing.failures.entry(cause).or_default() += count;
+        }
+    }
+    let scenario = Scenario {
+        pace: if args.rate == 0 { Pace::ClosedLoop } else { Pace::Rate(args.rate) },
+        size: 0,
+        warm_up: Duration::ZERO,
+        duration,
+    };
+    let outcome = Outcome {
+        opened: dialing.open.len() as u32,
+        failures: dialing.failures,
+        dial_time: duration,
+        tally,
+        server: ServerUse::between(before, before, after),
+    };
+    let report = Report::new("connect", connect, &scenario, &outcome);
+    say(report.text());
+    if let Some(path) = &connect.json
+        && let Err(error) = std::fs::write(path, report.json())
+    {
+        complain(format_args!("{}: {error}", path.display()));
+        return Ok(Verdict::Usage);
+    }
+    Ok(report.verdict())
+}
+
+/// The handshakes of one thread.
+fn handshakes(args: &HandshakeArgs, thread: u16, start: Instant) -> io::Result<(Tally, Dialing)> {
+    // The default of 50 us would make every handshake late by as much.
+    rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
+    let mut handshakes = Handshakes {
+        numbers: run::share(&args.connect, thread),
+        due: Vec::new(),
+        schedule: (args.rate > 0)
+            .then(|| Schedule::new(args.rate, thread, args.connect.threads, 1)),
+        start,
+        tally: Tally::new(),
+        dialing: Dialing::default(),
+    };
+    handshakes.due.reserve_exact(handshakes.numbers.len());
+    handshakes.dialing.open.reserve_exact(handshakes.numbers.len());
+    let mut dialer = Dialer::new(run::opening(&args.connect).sources)?;
+    thread::sleep(start.saturating_duration_since(Instant::now()));
+    let cpu_before = server::own_cpu_ns();
+    while !handshakes.numbers.is_empty() || dialer.in_flight() > 0 {
+        while handshakes.is_due(dialer.in_flight()) {
+            let number = handshakes.take();
+            if let Err(error) = dialer.start(&args.connect.url, number) {
+                let result = Err(error);
+                handshakes.on_finished(Finished { number, started: Instant::now(), result });
+            }
+        }
+        dialer.wait(handshakes.patience(), |finished| handshakes.on_finished(finished))?;
+    }
+    if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
+        handshakes.tally.cpu_ns = after - before;
+    }
+    Ok((handshakes.tally, handshakes.dialing))
+}
+
+/// What one thread has to do and has done.
+struct Handshakes {
+    /// Those to be started.
+    numbers: Range<u32>,
+    /// When those that were started were due, in nanoseconds since the start, in order.
+    due: Vec<u64>,
+    /// `None`: closed loop.
+    schedule: Option<Schedule>,
+    start: Instant,
+    tally: Tally,
+    dialing: Dialing,
+}
+
+impl Handshakes {
+    /// Whether the next one is to be started now.
+    fn is_due(&self, in_flight: usize) -> bool {
+        !self.numbers.is_empty()
+            && match &self.schedule {
+                Some(schedule) => schedule.next_due_ns() <= self.now_ns(),
+                None => in_flight < IN_FLIGHT_MAX,
+            }
+    }
+
+    /// Takes the next one, which is due.
+    fn take(&mut self) -> u32 {
+        let now_ns = self.now_ns();
+        let due_ns = match &mut self.schedule {
+            Some(schedule) => {
+                let due_ns = schedule.next_due_ns();
+                schedule.take();
+                self.tally.lag.saturating_record(now_ns - due_ns);
+                due_ns
+            }
+            None => now_ns,
+        };
+        self.due.push(due_ns);
+        self.numbers.next().expect("one is due")
+    }
+
+    /// How long the dialer may wait.
+    fn patience(&self) -> Duration {
+        match &self.schedule {
+            Some(schedule) if !self.numbers.is_empty() => {
+                let left_ns = schedule.next_due_ns().saturating_sub(self.now_ns());
+                LOOK_INTERVAL.min(Duration::from_nanos(left_ns))
+            }
+            Some(_) | None => LOOK_INTERVAL,
+        }
+    }
+
+    fn on_finished(&mut self, finished: Finished) {
+        let Finished { number, started, result } = finished;
+        match result {
+            Ok(dialed) => {
+                let now_ns = self.now_ns();
+                let first = self.numbers.start - self.due.len() as u32;
+                let due_ns = self.due[(number - first) as usize];
+                self.tally.latency.saturating_record(now_ns - due_ns);
+                let raw_ns = started.elapsed().as_nanos() as u64;
+                self.tally.latency_raw.saturating_record(raw_ns);
+                self.tally.received_in_window += 1;
+                self.dialing.open.push(Dialed { leftover: Vec::new(), ..dialed });
+            }
+            Err(error) => {
+                let rest = if error.is_hopeless() { self.numbers.len() as u32 } else { 0 };
+                // Those in flight find their due times by the place of the first.
+                self.numbers.end -= rest;
+                *self.dialing.failures.entry(error.to_string()).or_default() += 1 + rest;
+            }
+        }
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).expect("584 years")
+    }
+}
+
+/// From here to the first handshake: all threads are awake by then.
+const START_DELAY: Duration = Duration::from_millis(20);

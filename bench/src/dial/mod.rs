@@ -1,0 +1,198 @@
+//! Opens connections: TCP, the WebSocket handshake, and an explanation for each that failed.
+
+mod dialer;
+mod source;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use tidegate::ws::handshake::ResponseError;
+
+pub(crate) use dialer::{Dialer, Finished};
+pub(crate) use source::{PORTS_PER_SOURCE, Sources};
+
+use crate::target::Target;
+
+/// Handshakes in flight while connections are opened as fast as the server takes them: below the
+/// backlog of any server.
+pub(crate) const IN_FLIGHT_MAX: usize = 100;
+
+/// How long a server may take for one handshake.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An open WebSocket connection.
+#[derive(Debug)]
+pub(crate) struct Dialed {
+    /// Which of the run's connections it is.
+    pub(crate) number: u32,
+    /// The socket, blocking.
+    pub(crate) socket: OwnedFd,
+    /// What came behind the server's answer.
+    pub(crate) leftover: Vec<u8>,
+}
+
+/// What came of dialing.
+#[derive(Debug, Default)]
+pub(crate) struct Dialing {
+    /// The open connections.
+    pub(crate) open: Vec<Dialed>,
+    /// How many failed, by cause.
+    pub(crate) failures: BTreeMap<String, u32>,
+}
+
+/// Why one connection failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error(
+        "no descriptor is left: raise the hard limit on open files (ulimit -Hn), now {limit}, or ask for fewer connections"
+    )]
+    NoDescriptor { limit: u64 },
+    #[error(
+        "no source port is left for this destination: add --source-ip FIRST-LAST with more addresses of this machine, or widen net.ipv4.ip_local_port_range"
+    )]
+    NoPort,
+    #[error("this machine cannot connect from {0}: --source-ip takes addresses of its own")]
+    NoSource(Ipv4Addr),
+    #[error("the connection was refused: does the server listen there?")]
+    Refused,
+    #[error("no answer within {} s", DIAL_TIMEOUT.as_secs())]
+    TimedOut,
+    #[error("{0}")]
+    Answer(#[from] ResponseError),
+    #[error("the answer is no HTTP head")]
+    Head,
+    #[error("the server closed before it answered")]
+    Closed,
+    #[error("{0}")]
+    Other(io::Error),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE) => Self::NoDescriptor {
+                limit: rustix::process::getrlimit(rustix::process::Resource::Nofile)
+                    .current
+                    .unwrap_or(u64::MAX),
+            },
+            Some(Errno::ADDRNOTAVAIL) => Self::NoPort,
+            Some(Errno::CONNREFUSED) => Self::Refused,
+            Some(Errno::TIMEDOUT) => Self::TimedOut,
+            _ => Self::Other(error),
+        }
+    }
+}
+
+impl DialError {
+    /// Whether the next connection would fail for the same cause.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        matches!(self, Self::NoDescriptor { .. } | Self::NoPort | Self::NoSource(_) | Self::Refused)
+    }
+
+    fn of_bind(errno: Errno, source: Ipv4Addr) -> Self {
+        if errno == Errno::ADDRNOTAVAIL { Self::NoSource(source) } else { errno.into() }
+    }
+}
+
+impl From<Errno> for DialError {
+    fn from(errno: Errno) -> Self {
+        io::Error::from(errno).into()
+    }
+}
+
+/// How connections are opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening {
+    /// All connections of the run.
+    pub(crate) total: u32,
+    /// Over how long they are spread; zero: as fast as the server takes them.
+    pub(crate) ramp: Duration,
+    /// Where they come from; `None`: the kernel's choice.
+    pub(crate) sources: Option<Sources>,
+}
+
+/// Opens the connections `numbers` of all, number `n` to `target_of(n)`; stops early when the
+/// machine has no room for more or nobody listens, and counts the rest as failed for that cause.
+pub(crate) fn dial_all<'t>(
+    opening: &Opening,
+    numbers: Range<u32>,
+    target_of: impl Fn(u32) -> &'t Target,
+) -> io::Result<Dialing> {
+    let mut dialing = Dialing::default();
+    dialing.open.reserve_exact(numbers.len());
+    let mut dialer = Dialer::new(opening.sources)?;
+    let start = Instant::now();
+    let due = |number| start + opening.ramp.mul_f64(f64::from(number) / f64::from(opening.total));
+    let mut next = numbers.start;
+    while next < numbers.end || dialer.in_flight() > 0 {
+        let mut failed = Vec::new();
+        while next < numbers.end
+            && dialer.in_flight() < IN_FLIGHT_MAX
+            && failed.is_empty()
+            && due(next) <= Instant::now()
+        {
+            if let Err(error) = dialer.start(target_of(next), next) {
+                failed.push(error);
+            }
+            next += 1;
+        }
+        let timeout = match due(next).saturating_duration_since(Instant::now()) {
+            _ if !failed.is_empty() => Duration::ZERO,
+            left if next < numbers.end && !left.is_zero() => left.min(LOOK_INTERVAL),
+            _ => LOOK_INTERVAL,
+        };
+        dialer.wait(timeout, |finished| match finished.result {
+            Ok(dialed) => dialing.open.push(dialed),
+            Err(error) => failed.push(error),
+        })?;
+        for error in failed {
+            let rest = if error.is_hopeless() { numbers.end - next } else { 0 };
+            next += rest;
+            *dialing.failures.entry(error.to_string()).or_default() += 1 + rest;
+        }
+    }
+    Ok(dialing)
+}
+
+/// Lets the process open as many descriptors as it may.
+pub(crate) fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // A refusal shows as a shortage of descriptors, which explains itself.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+/// Between two looks at handshakes that may have taken too long.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_listening_is_said_once_for_all() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("bound");
+        drop(free);
+        let target: Target = format!("ws://{address}/").parse().expect("a URL");
+        let opening = Opening { total: 1_000, ramp: Duration::ZERO, sources: None };
+        let dialing = dial_all(&opening, 0..1_000, |_| &target).expect("a descriptor");
+        assert!(dialing.open.is_empty());
+        let refused = DialError::Refused.to_string();
+        assert_eq!(dialing.failures.into_iter().collect::<Vec<_>>(), [(refused, 1_000)]);
+    }
+
+    #[test]
+    fn a_shortage_of_ports_names_its_remedy() {
+        let error = DialError::from(Errno::ADDRNOTAVAIL);
+        assert!(error.to_string().contains("add --source-ip"), "{error}");
+        let outside = Ipv4Addr::new(192, 0, 2, 1);
+        let error = DialError::of_bind(Errno::ADDRNOTAVAIL, outside);
+        assert!(error.to_string().contains("192.0.2.1"), "{error}");
+    }
+}
