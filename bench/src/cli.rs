@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::dial::Sources;
+use crate::fanout::{self, FanoutArgs};
 use crate::slo::Slo;
 use crate::target::Target;
 pub(crate) use crate::verdict::Verdict;
@@ -28,6 +29,8 @@ enum Command {
     Echo(EchoArgs),
     /// Open connections, hold them without a message, and answer pings.
     Idle(IdleArgs),
+    /// Publish at a rate and time how long each publication takes to every subscriber.
+    Fanout(FanoutArgs),
     /// Open connections at a rate and time each handshake, from when it was due to the 101.
     Connect(HandshakeArgs),
 }
@@ -114,16 +117,17 @@ pub(crate) fn run() -> ExitCode {
             return verdict.into();
         }
     };
-    match line.command {
-        Command::Echo(args) => echo::run(&args),
-        Command::Idle(args) => idle::run(&args),
-        Command::Connect(args) => connect::run(&args),
-    }
-    .unwrap_or_else(|error| {
+    let ended = match line.command {
+        Command::Echo(args) => echo::run(&args).map_err(|error| error.to_string()),
+        Command::Idle(args) => idle::run(&args).map_err(|error| error.to_string()),
+        Command::Connect(args) => connect::run(&args).map_err(|error| error.to_string()),
+        Command::Fanout(args) => fanout::run(&args).map_err(|error| error.to_string()),
+    };
+    let verdict = ended.unwrap_or_else(|error| {
         complain(error);
         Verdict::Usage
-    })
-    .into()
+    });
+    verdict.into()
 }
 
 /// Prints one line at once, for people and scripts that wait for it.
@@ -139,7 +143,7 @@ pub(crate) fn complain(text: impl Display) {
 }
 
 /// Reads `10s`, `500ms`, `2m`; a plain number is seconds.
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale = match unit {
@@ -170,7 +174,7 @@ fn message_size(text: &str) -> Result<usize, String> {
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 
 /// Largest payload: each connection holds one frame of it.
-const MAX_SIZE: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_SIZE: usize = 16 * 1024 * 1024;
 
 /// Source addresses of loopback (254) times source ports of one.
 const MAX_CONNECTIONS: i64 = 254 * crate::dial::PORTS_PER_SOURCE as i64;

@@ -242,7 +242,7 @@ impl Generator {
 
 /// Sizes of the ring for payloads of `size` bytes: a receive buffer holds a whole frame where that
 /// is not too much, and there are as many as fit into [`BUFFERS_SIZE`].
-fn ring_sizes(size: usize) -> RingSizes {
+pub(crate) fn ring_sizes(size: usize) -> RingSizes {
     let frame = size + tidegate::ws::encode::HEADER_MAX;
     let recv_buffer_size = frame.next_power_of_two().clamp(2 * 1024, 64 * 1024);
     RingSizes {

@@ -28,6 +28,11 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// Of messages that others send: any number may arrive.
+    pub(crate) fn of_others() -> Self {
+        Self { sent_count: u32::MAX, ..Self::default() }
+    }
+
     /// The number of the next message to send.
     pub(crate) fn on_send(&mut self) -> u32 {
         let sequence = self.sent_count;

@@ -9,6 +9,7 @@ mod connect;
 mod connection;
 mod dial;
 mod echo;
+mod fanout;
 mod generator;
 mod idle;
 mod ledger;

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::cli::{ConnectArgs, Verdict};
+use crate::fanout::FanoutReport;
 use crate::run::{Outcome, Pace, Scenario};
 use crate::slo::{self, Metric, Slo};
 use crate::tally::Tally;
@@ -25,6 +26,8 @@ pub(crate) struct Report {
     latency_raw_us: Option<Latency>,
     server: Option<Server>,
     generator: GeneratorReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fanout: Option<FanoutReport>,
     slo: Vec<slo::Outcome>,
     verdict: Verdict,
 }
@@ -77,11 +80,13 @@ struct Messages {
     reordered: u64,
     lost: u64,
     dropped_by_policy: u64,
+    undelivered_at_forced_close: u64,
     unknown: u64,
 }
 
+/// Percentiles, in microseconds.
 #[derive(Debug, Serialize)]
-struct Latency {
+pub(crate) struct Latency {
     min: f64,
     mean: f64,
     p50: f64,
@@ -139,8 +144,10 @@ impl Messages {
             delivered: tally.delivered,
             duplicated: tally.duplicated,
             reordered: tally.reordered,
-            lost: (tally.due - tally.dropped_by_policy).saturating_sub(tally.delivered),
+            lost: (tally.due - tally.dropped_by_policy - tally.undelivered_at_forced_close)
+                .saturating_sub(tally.delivered),
             dropped_by_policy: tally.dropped_by_policy,
+            undelivered_at_forced_close: tally.undelivered_at_forced_close,
             unknown: tally.unknown,
         }
     }
@@ -204,9 +211,25 @@ impl Report {
                 valid: why.is_none(),
                 why,
             },
+            fanout: None,
             slo: Vec::new(),
             verdict: Verdict::Pass,
         };
+        report.judge(connect.slo.as_ref().unwrap_or(&Slo::default()));
+        report
+    }
+
+    /// The result of a fan-out: its rate is that of publications, its messages are deliveries.
+    pub(crate) fn of_fanout(
+        connect: &ConnectArgs,
+        scenario: &Scenario,
+        outcome: &Outcome,
+        fanout: FanoutReport,
+    ) -> Self {
+        let mut report = Self::new("fanout", connect, scenario, outcome);
+        report.messages.sent = outcome.tally.sent;
+        report.rate.achieved = fanout.acknowledged() as f64 / report.duration_s;
+        report.fanout = Some(fanout);
         report.judge(connect.slo.as_ref().unwrap_or(&Slo::default()));
         report
     }
@@ -229,7 +252,9 @@ impl Report {
             ]
             .into_iter()
             .all(|(metric, count)| count == 0 || slo.bounds(metric));
-        let met = clean && self.slo.iter().all(|outcome| outcome.pass);
+        // What was not published cannot be lost, and still was not delivered.
+        let published = self.fanout.as_ref().is_none_or(|fanout| fanout.unpublished() == 0);
+        let met = clean && published && self.slo.iter().all(|outcome| outcome.pass);
         // A closed loop bound by its generator is labelled and still shows what it shows.
         let valid = self.generator.valid || self.rate.asked.is_none();
         let Connections { failed, lost, .. } = self.connections;
@@ -285,17 +310,24 @@ impl Report {
         if messages.expected > 0 {
             writeln!(
                 out,
-                "messages     due {}, sent {}, back {}, missing {}, duplicated {}, reordered {}, unknown {}",
+                "messages     expected {}, sent {}, delivered {}, lost {}, dropped by policy {}, cut off {}, \
+                 duplicated {}, reordered {}, unknown {}",
                 messages.expected,
                 messages.sent,
                 messages.delivered,
                 messages.lost,
+                messages.dropped_by_policy,
+                messages.undelivered_at_forced_close,
                 messages.duplicated,
                 messages.reordered,
                 messages.unknown
             )?;
             let asked = self.rate.asked.map_or("closed loop".to_owned(), |r| format!("asked {r}"));
-            writeln!(out, "rate         {:.0} messages/s, {asked}", self.rate.achieved)?;
+            let what = if self.fanout.is_some() { "publications" } else { "messages" };
+            writeln!(out, "rate         {:.0} {what}/s, {asked}", self.rate.achieved)?;
+        }
+        if let Some(fanout) = &self.fanout {
+            fanout.write_text(out)?;
         }
         if self.scenario.command == "connect" {
             let asked = self.rate.asked.map_or("closed loop".to_owned(), |r| format!("asked {r}"));
@@ -304,12 +336,9 @@ impl Report {
         for (title, latency) in
             [("from due", &self.latency_us), ("from sent", &self.latency_raw_us)]
         {
-            let Some(l) = latency else { continue };
-            writeln!(
-                out,
-                "{title:12} p50 {:.0}  p90 {:.0}  p99 {:.0}  p99.9 {:.0}  max {:.0}  mean {:.0} us",
-                l.p50, l.p90, l.p99, l.p999, l.max, l.mean
-            )?;
+            if let Some(latency) = latency {
+                latency.write_text(title, out)?;
+            }
         }
         if let Some(server) = &self.server {
             write!(out, "server       {:.1} % of a core", server.cpu_percent)?;
@@ -344,7 +373,17 @@ impl Report {
 }
 
 impl Latency {
-    fn of(histogram: &Histogram<u64>) -> Option<Self> {
+    /// One line of the table for people.
+    pub(crate) fn write_text(&self, title: &str, out: &mut String) -> std::fmt::Result {
+        writeln!(
+            out,
+            "{title:12} p50 {:.0}  p90 {:.0}  p99 {:.0}  p99.9 {:.0}  max {:.0}  mean {:.0} us",
+            self.p50, self.p90, self.p99, self.p999, self.max, self.mean
+        )
+    }
+
+    /// Of nanoseconds; `None`: nothing was measured.
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
         let at = |quantile| us(histogram.value_at_quantile(quantile));
         (!histogram.is_empty()).then(|| Self {
             min: us(histogram.min()),

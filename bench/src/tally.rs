@@ -22,6 +22,8 @@ pub(crate) struct Tally {
     pub(crate) delivered: u64,
     /// Measured messages the server dropped by a policy it stated with a close code.
     pub(crate) dropped_by_policy: u64,
+    /// Measured messages of connections that did not read and were cut off.
+    pub(crate) undelivered_at_forced_close: u64,
     /// Messages that came back again.
     pub(crate) duplicated: u64,
     /// Messages that came back behind one sent later on their connection.
@@ -44,16 +46,20 @@ pub(crate) struct Tally {
     pub(crate) cpu_ns: u64,
 }
 
+/// A histogram of nanoseconds; all have the same bounds.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, HIGHEST_NS, DIGITS).expect("the bounds are valid")
+}
+
 impl Tally {
     /// Nothing counted.
     pub(crate) fn new() -> Self {
-        let histogram =
-            || Histogram::new_with_bounds(1, HIGHEST_NS, DIGITS).expect("the bounds are valid");
         Self {
             due: 0,
             sent: 0,
             delivered: 0,
             dropped_by_policy: 0,
+            undelivered_at_forced_close: 0,
             duplicated: 0,
             reordered: 0,
             unknown: 0,
@@ -73,6 +79,7 @@ impl Tally {
         self.sent += other.sent;
         self.delivered += other.delivered;
         self.dropped_by_policy += other.dropped_by_policy;
+        self.undelivered_at_forced_close += other.undelivered_at_forced_close;
         self.duplicated += other.duplicated;
         self.reordered += other.reordered;
         self.unknown += other.unknown;

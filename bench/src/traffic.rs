@@ -37,7 +37,8 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    fn holds(&self, time_ns: u64) -> bool {
+    /// Whether it is within.
+    pub(crate) fn holds(&self, time_ns: u64) -> bool {
         (self.start_ns..self.end_ns).contains(&time_ns)
     }
 }

@@ -1,0 +1,83 @@
+//! What `fanout` takes on the command line.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::message;
+use super::plan::PublishUrl;
+use crate::cli::{ConnectArgs, MAX_SIZE, duration};
+
+/// What `fanout` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FanoutArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    /// Where to publish: an HTTP API such as http://127.0.0.1:8001/api/publish, or a WebSocket such
+    /// as 'ws://127.0.0.1:8000/raw?channel=bench&publish=1'.
+    #[arg(long, value_name = "URL")]
+    pub(crate) publish: PublishUrl,
+    /// Publications a second over all channels, due at fixed times.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) rate: u64,
+    /// Bytes of a publication's payload, a JSON string.
+    #[arg(long, default_value_t = 64, value_parser = message_size)]
+    pub(crate) size: usize,
+    /// How long to measure.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub(crate) duration: Duration,
+    /// How long to publish before measuring.
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub(crate) warm_up: Duration,
+    /// Channels to publish to in turn; above 1 their names get a number appended.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) channels: u16,
+    /// Spread the subscribers by Zipf's law with this exponent, not evenly.
+    #[arg(long, value_name = "S", value_parser = exponent)]
+    pub(crate) zipf: Option<f64>,
+    /// How a connection subscribes.
+    #[arg(long, value_enum, default_value_t = Protocol::Raw)]
+    pub(crate) protocol: Protocol,
+    /// A text each subscriber sends when it is open; {channel} stands for the channel's name.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) subscribe: Option<String>,
+    /// Connections to publish on, each waiting for one answer at a time; over WebSocket at least
+    /// one a channel. [default: 8 over HTTP, 1 a channel over WebSocket]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) publishers: Option<u16>,
+    /// Sent as X-API-Key when publishing over HTTP.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) api_key: Option<String>,
+    /// So many of the subscribers stop reading when the measuring begins.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) slow_readers: u32,
+    /// Connections closed and opened again a second.
+    #[arg(long, default_value_t = 0, value_name = "R", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub(crate) churn: u64,
+}
+
+/// How a connection subscribes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// By the parameter `channel` of its URL.
+    Raw,
+    /// Not at all, or by --subscribe: the server sends to everyone connected.
+    None,
+}
+
+fn message_size(text: &str) -> Result<usize, String> {
+    let size: usize = text.parse().map_err(|_| "write a number of bytes".to_owned())?;
+    match size {
+        ..message::SIZE_MIN => Err(format!(
+            "a publication needs {} bytes for its time, publisher, channel and number",
+            message::SIZE_MIN
+        )),
+        message::SIZE_MIN..=MAX_SIZE => Ok(size),
+        _ => Err(format!("at most {MAX_SIZE}")),
+    }
+}
+
+fn exponent(text: &str) -> Result<f64, &'static str> {
+    let exponent = text.parse().ok().filter(|exponent| (0.0..=10.0).contains(exponent));
+    exponent.ok_or("write a number from 0 to 10")
+}

@@ -1,0 +1,289 @@
+//! `fanout`: how long publications take to reach every subscriber, and what became of each.
+//!
+//! Publications are due at fixed times. Publishers are sockets on the ring of the first thread,
+//! over HTTP as over WebSocket, so that publishing waits for nobody and its lateness is known.
+
+mod account;
+mod args;
+mod cast;
+mod churn;
+mod http;
+mod message;
+mod outcome;
+mod plan;
+mod publisher;
+mod receipts;
+mod station;
+mod subscriber;
+mod wires;
+
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) use args::FanoutArgs;
+pub(crate) use outcome::FanoutReport;
+
+use account::Account;
+use cast::{Cast, Seen};
+use churn::{Churn, ChurnCounts};
+use http::{Answers, Request};
+use plan::{Plan, PlanError, PublishUrl};
+use publisher::{Link, Publications, Publisher};
+use station::{Published, PublisherSocket, Station};
+
+use crate::cli::{Verdict, complain, say};
+use crate::dial::{self, DialError, Dialing};
+use crate::generator::GeneratorError;
+use crate::report::Report;
+use crate::run::{self, Outcome, Pace, RunError, Scenario, ServerUse};
+use crate::schedule::Schedule;
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FanoutError {
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl From<GeneratorError> for FanoutError {
+    fn from(error: GeneratorError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
+    let plan = Plan::new(args)?;
+    let hall = Hall::new(args, &plan);
+    dial::raise_file_limit();
+    let at_first = run::observe(args.connect.server_pid)?;
+    let dial_start = Instant::now();
+    let (parts, opened, mut failures, dial_time, [before, after]) = thread::scope(|scope| {
+        let (report, reports) = mpsc::channel();
+        let mut starts = Vec::new();
+        let mut threads = Vec::new();
+        for index in 0..args.connect.threads {
+            let (start, started) = mpsc::channel();
+            starts.push(start);
+            let report = report.clone();
+            let hall = &hall;
+            threads.push(scope.spawn(move || hall.attend(index, &report, &started)));
+        }
+        drop(report);
+        let (mut opened, mut failures) = (0, BTreeMap::new());
+        // Until every thread has said what it opened, or is gone.
+        for (count, causes) in reports.iter().take(threads.len()) {
+            opened += count;
+            add(&mut failures, causes);
+        }
+        let dial_time = dial_start.elapsed();
+        let start = Instant::now() + hall.start_delay();
+        for thread in starts {
+            // A thread that is gone has failed, and says so when it is joined.
+            let _ = thread.send(start);
+        }
+        thread::sleep((start + args.warm_up).saturating_duration_since(Instant::now()));
+        let before = run::observe(args.connect.server_pid)?;
+        let end = start + args.warm_up + args.duration;
+        thread::sleep(end.saturating_duration_since(Instant::now()));
+        let after = run::observe(args.connect.server_pid)?;
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        let parts: Result<Vec<Part>, GeneratorError> = threads.into_iter().map(join).collect();
+        Ok::<_, FanoutError>((parts?, opened, failures, dial_time, [before, after]))
+    })?;
+    let mut parts = parts.into_iter();
+    let mut whole = parts.next().expect("at least one thread");
+    parts.for_each(|part| whole.merge(part));
+    let Part { seen, publications, churned } = &mut whole;
+    let account =
+        Account::settle(&plan, publications, &seen.receipts, &seen.lives, &mut seen.tally);
+    let fanout = FanoutReport::new(args, &plan, &account, publications, seen, *churned);
+    add(&mut failures, std::mem::take(&mut publications.connect_failures));
+    let server = ServerUse::between(at_first, before, after);
+    let Part { seen: Seen { tally, .. }, .. } = whole;
+    let outcome = Outcome { opened, failures, dial_time, tally, server };
+    let scenario = Scenario {
+        pace: Pace::Rate(args.rate),
+        size: args.size,
+        warm_up: args.warm_up,
+        duration: args.duration,
+    };
+    let report = Report::of_fanout(&args.connect, &scenario, &outcome, fanout);
+    say(report.text());
+    if let Some(path) = &args.connect.json
+        && let Err(error) = std::fs::write(path, report.json())
+    {
+        complain(format_args!("{}: {error}", path.display()));
+        return Ok(Verdict::Usage);
+    }
+    Ok(report.verdict())
+}
+
+/// What all threads of a run share.
+struct Hall<'p> {
+    args: &'p FanoutArgs,
+    plan: &'p Plan,
+    requests: Vec<Request>,
+    greetings: Vec<String>,
+    published: OnceLock<Published>,
+}
+
+/// What one thread brings home.
+struct Part {
+    seen: Seen,
+    publications: Publications,
+    churned: ChurnCounts,
+}
+
+/// How many connections one thread opened, and why it opened no more.
+type Opened = (u32, BTreeMap<String, u32>);
+
+impl<'p> Hall<'p> {
+    fn new(args: &'p FanoutArgs, plan: &'p Plan) -> Self {
+        let request = |target| {
+            let key = args.api_key.as_deref();
+            let request = |channel: &plan::Channel| {
+                Request::new(target, key, &channel.name, plan.payload.len())
+            };
+            plan.channels.iter().map(request).collect()
+        };
+        let greeting = |text: &String| {
+            plan.channels.iter().map(|channel| text.replace("{channel}", &channel.name)).collect()
+        };
+        Self {
+            args,
+            plan,
+            requests: match &args.publish {
+                PublishUrl::Http(target) => request(target),
+                PublishUrl::WebSocket(_) => Vec::new(),
+            },
+            greetings: args.subscribe.as_ref().map(greeting).unwrap_or_default(),
+            published: OnceLock::new(),
+        }
+    }
+
+    /// From the moment all connections are open to the start.
+    fn start_delay(&self) -> Duration {
+        // Nothing tells when a subscription by a text of its own has come into force.
+        if self.greetings.is_empty() { START_DELAY } else { START_DELAY + SUBSCRIBE_DELAY }
+    }
+
+    /// One thread, from its first connection to its last. The first thread publishes.
+    fn attend(
+        &'p self,
+        thread: u16,
+        report: &mpsc::Sender<Opened>,
+        started: &mpsc::Receiver<Instant>,
+    ) -> Result<Part, GeneratorError> {
+        let Self { args, plan, .. } = self;
+        let numbers = run::share(&args.connect, thread);
+        let opening = run::opening(&args.connect);
+        let target_of =
+            |number: u32| &plan.channels[usize::from(plan.channel_of[number as usize])].subscribe;
+        let Dialing { open, failures } =
+            dial::dial_all(&opening, numbers.clone(), target_of).map_err(GeneratorError::Dial)?;
+        let _ = report.send((open.len() as u32, failures));
+        let (publishers, sockets, connect_failures) = match thread {
+            0 => self.publishers()?,
+            _ => Default::default(),
+        };
+        let churn = (args.churn > 0 && !numbers.is_empty())
+            .then(|| {
+                let schedule = Schedule::new(args.churn, thread, args.connect.threads, 1);
+                Churn::new(plan, schedule, opening.sources, numbers.len())
+            })
+            .transpose()
+            .map_err(GeneratorError::Dial)?;
+        let cast = Cast::new(plan, &self.requests, numbers, publishers);
+        let station = Station::new(cast, &self.greetings, churn, open, sockets, &self.published)?;
+        // No start: the run was given up.
+        let start = started.recv().unwrap_or_else(|_| Instant::now());
+        let (cast, churned) = station.run(start)?;
+        let mut publications = cast.desk.publications;
+        publications.connect_failures = connect_failures;
+        Ok(Part { seen: cast.seen, publications, churned })
+    }
+
+    /// Opens the connections that publish; those that fail have a place and no socket.
+    #[expect(clippy::type_complexity, reason = "taken apart by its only caller")]
+    fn publishers(
+        &self,
+    ) -> Result<(Vec<Publisher>, Vec<PublisherSocket>, BTreeMap<String, u32>), GeneratorError> {
+        let plan = self.plan;
+        let link = || match &self.args.publish {
+            PublishUrl::Http(_) => Link::Http(Answers::default()),
+            PublishUrl::WebSocket(_) => Publisher::web_socket(),
+        };
+        let count = plan.publisher_count;
+        let publishers = (0..count).map(|number| Publisher::new(plan, number, link())).collect();
+        let mut sockets = Vec::new();
+        let mut failures = BTreeMap::new();
+        match &self.args.publish {
+            PublishUrl::Http(target) => {
+                for number in 0..count {
+                    match connect(target) {
+                        Ok(socket) => sockets.push(PublisherSocket { number, socket }),
+                        Err(error) => *failures.entry(cause(&error)).or_default() += 1,
+                    }
+                }
+            }
+            PublishUrl::WebSocket(_) => {
+                let opening =
+                    dial::Opening { total: count.into(), ..run::opening(&self.args.connect) };
+                let target_of =
+                    |number| &plan.channels[number as usize % plan.channels.len()].publish;
+                let dialing = dial::dial_all(&opening, 0..count.into(), target_of)
+                    .map_err(GeneratorError::Dial)?;
+                sockets.extend(dialing.open.into_iter().map(|dialed| PublisherSocket {
+                    number: dialed.number as u16,
+                    socket: dialed.socket,
+                }));
+                failures.extend(
+                    dialing.failures.into_iter().map(|(text, count)| (cause(&text), count)),
+                );
+            }
+        }
+        Ok((publishers, sockets, failures))
+    }
+}
+
+impl Part {
+    fn merge(&mut self, other: Part) {
+        self.seen.tally.merge(&other.seen.tally);
+        self.seen.receipts.merge(&other.seen.receipts);
+        self.seen.lives.extend(other.seen.lives);
+        self.seen.foreign += other.seen.foreign;
+        self.churned.closed += other.churned.closed;
+        self.churned.reopened += other.churned.reopened;
+    }
+}
+
+/// A connection to an HTTP server.
+fn connect(target: &crate::target::Target) -> Result<std::os::fd::OwnedFd, DialError> {
+    let stream = TcpStream::connect_timeout(&target.address, Duration::from_secs(10))?;
+    stream.set_nodelay(true)?;
+    Ok(stream.into())
+}
+
+fn cause(error: &dyn std::fmt::Display) -> String {
+    format!("a publisher: {error}")
+}
+
+fn add(failures: &mut BTreeMap<String, u32>, more: BTreeMap<String, u32>) {
+    for (cause, count) in more {
+        *failures.entry(cause).or_default() += count;
+    }
+}
+
+/// All threads are awake by then.
+const START_DELAY: Duration = Duration::from_millis(20);
+
+/// A server has that long to act on the text of `--subscribe`.
+const SUBSCRIBE_DELAY: Duration = Duration::from_millis(500);

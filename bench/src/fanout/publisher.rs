@@ -1,0 +1,157 @@
+//! Publishers: connections that publish, one publication out at a time on each.
+
+use std::collections::BTreeMap;
+
+use tidegate::ws::{Decoder, MessageKind, Role, encode};
+
+use super::http::{Answer, Answers, Request};
+use super::message::{Header, Payload};
+use super::plan::Plan;
+
+/// One publishing connection. It sends publications `n`, `n + count`, `n + 2 count`, ...: one that
+/// is due while another is out follows it, and is late.
+pub(super) struct Publisher {
+    pub(super) link: Link,
+    /// Its place among all publishers.
+    number: u16,
+    /// The next publication it sends.
+    next: u32,
+    /// How many from there on are due.
+    owed: u32,
+    /// What is out and not acknowledged.
+    out: Option<u32>,
+    /// Since when nothing is out.
+    free_since_ns: u64,
+    /// The connection is gone, or was never there.
+    pub(super) ended: bool,
+    /// The next number of each channel.
+    sequences: Vec<u32>,
+}
+
+/// How a publisher speaks.
+pub(super) enum Link {
+    /// A request and its answer.
+    Http(Answers),
+    /// A message, published when the kernel took it. What comes is not looked at.
+    WebSocket(Decoder),
+}
+
+/// What became of every publication.
+#[derive(Debug, Default)]
+pub(super) struct Publications {
+    /// By publication; empty on threads that do not publish.
+    pub(super) fates: Vec<Fate>,
+    /// Refusals by cause.
+    pub(super) refusals: BTreeMap<String, u64>,
+    /// Publishers that could not be connected, by cause.
+    pub(super) connect_failures: BTreeMap<String, u32>,
+}
+
+/// What became of a publication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Fate {
+    #[default]
+    Unsent,
+    /// Sent, and not answered.
+    InDoubt,
+    Acknowledged,
+    Refused,
+}
+
+impl Publisher {
+    pub(super) fn new(plan: &Plan, number: u16, link: Link) -> Self {
+        Self {
+            link,
+            number,
+            next: number.into(),
+            owed: 0,
+            out: None,
+            free_since_ns: 0,
+            ended: true,
+            sequences: vec![0; plan.channels.len()],
+        }
+    }
+
+    pub(super) fn web_socket() -> Link {
+        Link::WebSocket(Decoder::new(Role::Client))
+    }
+
+    /// Its next publication fell due at `due_ns`: how late we are, if that is our own doing.
+    pub(super) fn owe(&mut self, due_ns: u64, now_ns: u64) -> Option<u64> {
+        let free = self.out.is_none() && self.owed == 0 && self.free_since_ns <= due_ns;
+        self.owed += 1;
+        (free && !self.ended).then(|| now_ns - due_ns)
+    }
+
+    /// Sends what is due, if nothing is out.
+    pub(super) fn pump(&mut self, desk: &mut Desk<'_>, now_ns: u64, out: &mut Vec<u8>) {
+        if self.ended || self.owed == 0 || self.out.is_some() {
+            return;
+        }
+        let publication = self.next;
+        let channel = desk.plan.channel(publication);
+        let header = Header {
+            run: desk.plan.run,
+            publication,
+            publisher: self.number,
+            channel,
+            sequence: self.sequences[usize::from(channel)],
+            sent_ns: now_ns,
+        };
+        let payload = desk.payload.with(&header);
+        match &self.link {
+            Link::Http(_) => desk.requests[usize::from(channel)].append(payload, out),
+            Link::WebSocket(_) => {
+                let key = desk.random.u32(..).to_ne_bytes();
+                encode::append_message_masked(out, MessageKind::Text, payload, key);
+            }
+        }
+        self.owed -= 1;
+        self.next += u32::from(desk.plan.publisher_count);
+        self.out = Some(publication);
+        // A refused one gives its number back: subscribers see no gap where nothing was published.
+        self.sequences[usize::from(channel)] += 1;
+        desk.publications.fates[publication as usize] = Fate::InDoubt;
+    }
+
+    /// What is out was answered; which it was, if anything was.
+    pub(super) fn on_answer(
+        &mut self,
+        answer: Answer,
+        publications: &mut Publications,
+        plan: &Plan,
+        now_ns: u64,
+    ) -> Option<u32> {
+        let publication = self.out.take()?;
+        self.free_since_ns = now_ns;
+        publications.fates[publication as usize] = match answer {
+            Answer::Published => Fate::Acknowledged,
+            Answer::Refused(cause) => {
+                *publications.refusals.entry(cause).or_default() += 1;
+                self.sequences[usize::from(plan.channel(publication))] -= 1;
+                Fate::Refused
+            }
+        };
+        Some(publication)
+    }
+
+    /// Whether nothing is out or due, or never will be answered.
+    pub(super) fn is_done(&self) -> bool {
+        self.ended || (self.out.is_none() && self.owed == 0)
+    }
+
+    /// One more than the last number on `channel`.
+    pub(super) fn tail(&self, channel: usize) -> u32 {
+        self.sequences[channel]
+    }
+}
+
+/// What all publishers of a thread share.
+pub(super) struct Desk<'p> {
+    pub(super) plan: &'p Plan,
+    /// By channel; empty over WebSocket.
+    pub(super) requests: &'p [Request],
+    pub(super) payload: Payload,
+    pub(super) random: fastrand::Rng,
+    pub(super) publications: Publications,
+}

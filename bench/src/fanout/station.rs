@@ -1,0 +1,291 @@
+//! [`Station`]: one thread of a fan-out, from its first connection to its last.
+//!
+//! A turn publishes what is due, waits, and takes what came. The clock is read once after the wait.
+
+use std::num::NonZeroU64;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tidegate::ring::Fault;
+use tidegate::ws::{MessageKind, encode};
+
+use super::cast::Cast;
+use super::churn::{Churn, ChurnCounts};
+use super::subscriber::{End, State};
+use super::wires::{Sink, Wires};
+use crate::dial::Dialed;
+use crate::generator::GeneratorError;
+use crate::server;
+
+/// One thread's connections, on a ring of its own.
+pub(super) struct Station<'p> {
+    wires: Wires,
+    cast: Cast<'p>,
+    churn: Option<Churn<'p>>,
+    /// What a subscriber sends when it is open, by channel.
+    greetings: &'p [String],
+    start: Instant,
+    /// Where to learn what was published.
+    published: &'p OnceLock<Published>,
+    /// The next publication that falls due, on the thread that publishes.
+    cursor: u32,
+}
+
+/// What all threads learn from the one that publishes, once it is done.
+#[derive(Debug)]
+pub(super) struct Published {
+    /// By channel, one more than the last number of each publisher.
+    pub(super) tails: Vec<Vec<u32>>,
+}
+
+/// A connection that publishes, its place among all publishers known.
+pub(super) struct PublisherSocket {
+    pub(super) number: u16,
+    pub(super) socket: std::os::fd::OwnedFd,
+}
+
+impl<'p> Station<'p> {
+    /// Takes the connections into a new ring, and subscribes.
+    pub(super) fn new(
+        cast: Cast<'p>,
+        greetings: &'p [String],
+        churn: Option<Churn<'p>>,
+        dialed: Vec<Dialed>,
+        publishers: Vec<PublisherSocket>,
+        published: &'p OnceLock<Published>,
+    ) -> Result<Self, GeneratorError> {
+        // The default of 50 us would make every publication late by as much.
+        rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
+        let count = cast.subscribers.len() + cast.publishers.len();
+        let mut station = Self {
+            wires: Wires::new(count, cast.plan.payload.len())?,
+            cast,
+            churn,
+            greetings,
+            start: Instant::now(),
+            published,
+            cursor: 0,
+        };
+        for dialed in dialed {
+            station.open(dialed, true);
+        }
+        for PublisherSocket { number, socket } in publishers {
+            let wire = station.cast.subscribers.len() + usize::from(number);
+            station.cast.publishers[usize::from(number)].ended = false;
+            station.wires.insert(wire, socket);
+        }
+        Ok(station)
+    }
+
+    /// Publishes and receives from `start` to the end of the window, waits for what is on its way,
+    /// closes every connection, and hands back what everybody saw.
+    pub(super) fn run(mut self, start: Instant) -> Result<(Cast<'p>, ChurnCounts), GeneratorError> {
+        self.start = start;
+        while Instant::now() < start {
+            self.turn(start.saturating_duration_since(Instant::now()))?;
+        }
+        let window = self.cast.plan.window;
+        let mut cpu_before = None;
+        while self.cast.now_ns < window.end_ns {
+            if cpu_before.is_none() && self.cast.now_ns >= window.start_ns {
+                cpu_before = server::own_cpu_ns();
+                self.stop_slow_readers();
+            }
+            self.publish_due();
+            self.churn_due()?;
+            let left_ns = self.next_ns().saturating_sub(self.cast.now_ns);
+            self.turn(Duration::from_nanos(left_ns))?;
+        }
+        if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
+            self.cast.seen.tally.cpu_ns = after - before;
+        }
+        // What fell due in a last turn that took too long is late, not forgiven.
+        self.publish_due();
+        let churned = self.churn.take().map(|churn| churn.counts).unwrap_or_default();
+        self.drain()?;
+        self.close()?;
+        for wire in 0..self.cast.subscribers.len() {
+            self.cast.bury(wire, self.tails());
+        }
+        Ok((self.cast, churned))
+    }
+
+    /// A subscriber's connection was opened.
+    fn open(&mut self, dialed: Dialed, from_start: bool) {
+        let Dialed { number, socket, mut leftover } = dialed;
+        let wire = (number - self.cast.subscribers[0].number) as usize;
+        self.cast.subscribers[wire].open(from_start);
+        self.wires.insert(wire, socket);
+        let channel = usize::from(self.cast.subscribers[wire].channel);
+        let out = self.wires.out(wire);
+        if let Some(greeting) = self.greetings.get(channel) {
+            let key = self.cast.desk.random.u32(..).to_ne_bytes();
+            encode::append_message_masked(out, MessageKind::Text, greeting.as_bytes(), key);
+        }
+        self.cast.on_bytes(wire, &mut leftover, out);
+        self.wires.flush(wire);
+    }
+
+    fn stop_slow_readers(&mut self) {
+        for wire in 0..self.cast.subscribers.len() {
+            if self.cast.subscribers[wire].slow {
+                self.wires.pause(wire);
+            }
+        }
+    }
+
+    /// Sends every publication that is due, or has its publisher owe it.
+    fn publish_due(&mut self) {
+        let plan = self.cast.plan;
+        if self.cast.publishers.is_empty() {
+            return;
+        }
+        while self.cursor < plan.publication_count {
+            let due_ns = plan.due_ns(self.cursor);
+            if due_ns > self.cast.now_ns {
+                return;
+            }
+            let index = usize::from(plan.publisher(self.cursor));
+            let lag_ns = self.cast.publishers[index].owe(due_ns, self.cast.now_ns);
+            if let Some(lag_ns) = lag_ns.filter(|_| plan.window.holds(due_ns)) {
+                self.cast.seen.tally.lag.saturating_record(lag_ns);
+            }
+            self.cursor += 1;
+            let wire = self.cast.subscribers.len() + index;
+            self.cast.pump(index, self.wires.out(wire));
+            self.wires.flush(wire);
+        }
+    }
+
+    /// Closes the connections whose turn it is, and takes those opened in their place.
+    fn churn_due(&mut self) -> Result<(), GeneratorError> {
+        let Some(churn) = &mut self.churn else { return Ok(()) };
+        while let Some(wire) = churn.victim(&self.cast.subscribers, self.cast.now_ns) {
+            self.cast.leave(wire, End::Churned, self.wires.out(wire));
+            self.wires.flush(wire);
+        }
+        let mut opened = Vec::new();
+        let Cast { subscribers, seen, closed, .. } = &mut self.cast;
+        for wire in closed.drain(..) {
+            churn.reopen(wire, &subscribers[wire], &mut seen.tally);
+        }
+        churn.poll(&mut self.cast.seen.tally, &mut opened).map_err(GeneratorError::Dial)?;
+        for dialed in opened {
+            self.open(dialed, false);
+        }
+        Ok(())
+    }
+
+    /// When to look at the clock again if nothing comes.
+    fn next_ns(&self) -> u64 {
+        let plan = self.cast.plan;
+        let publishes = !self.cast.publishers.is_empty() && self.cursor < plan.publication_count;
+        let due_ns = if publishes { plan.due_ns(self.cursor) } else { u64::MAX };
+        let churn_ns =
+            self.churn.as_ref().map_or(u64::MAX, |churn| churn.next_ns(self.cast.now_ns));
+        let window = plan.window;
+        let edge_ns =
+            if self.cast.now_ns < window.start_ns { window.start_ns } else { window.end_ns };
+        due_ns.min(churn_ns).min(edge_ns)
+    }
+
+    /// Waits for what is out, then for what is on its way to subscribers; those that stopped
+    /// reading read on, to learn what became of them.
+    fn drain(&mut self) -> Result<(), Fault> {
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        if !self.cast.publishers.is_empty() {
+            while Instant::now() < deadline && !self.cast.publishers.iter().all(|p| p.is_done()) {
+                self.turn(STEP)?;
+            }
+            let tail = |channel| self.cast.publishers.iter().map(|p| p.tail(channel)).collect();
+            let tails = (0..self.cast.plan.channels.len()).map(tail).collect();
+            self.published.set(Published { tails }).expect("one thread publishes");
+        }
+        // Its own deadline on the other threads: the one that publishes may have failed.
+        while Instant::now() < deadline + STEP && self.published.get().is_none() {
+            self.turn(STEP)?;
+        }
+        for wire in 0..self.cast.subscribers.len() {
+            if self.cast.subscribers[wire].slow {
+                self.wires.resume(wire);
+            }
+        }
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
+        let mut received = self.received();
+        let mut quiet_since = Instant::now();
+        while Instant::now() < deadline && quiet_since.elapsed() < QUIET && !self.is_complete() {
+            self.turn(STEP)?;
+            let now = self.received();
+            if now != received {
+                received = now;
+                quiet_since = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Publications received by all open connections.
+    fn received(&self) -> u64 {
+        self.cast.subscribers.iter().map(|subscriber| u64::from(subscriber.received)).sum()
+    }
+
+    /// Whether every open connection has all that was published.
+    fn is_complete(&self) -> bool {
+        let Some(tails) = self.tails() else { return false };
+        let totals: Vec<u32> = tails.iter().map(|tail| tail.iter().sum()).collect();
+        self.cast.subscribers.iter().all(|subscriber| {
+            subscriber.state != State::Open
+                || subscriber.received >= totals[usize::from(subscriber.channel)]
+        })
+    }
+
+    /// Says goodbye on every connection, and waits a moment for the answers.
+    fn close(&mut self) -> Result<(), Fault> {
+        for wire in 0..self.cast.subscribers.len() {
+            self.cast.leave(wire, End::Held, self.wires.out(wire));
+            self.wires.flush(wire);
+        }
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        let leaving =
+            |cast: &Cast<'_>| cast.subscribers.iter().any(|s| matches!(s.state, State::Leaving(_)));
+        while Instant::now() < deadline && leaving(&self.cast) {
+            self.turn(STEP)?;
+        }
+        Ok(())
+    }
+
+    /// By channel, one more than the last number of each publisher, once all is published.
+    fn tails(&self) -> Option<&'p [Vec<u32>]> {
+        self.published.get().map(|published| &published.tails[..])
+    }
+
+    fn turn(&mut self, timeout: Duration) -> Result<(), Fault> {
+        self.wires.wait(timeout)?;
+        let since_start = Instant::now().saturating_duration_since(self.start);
+        self.cast.now_ns = u64::try_from(since_start.as_nanos()).expect("584 years");
+        self.wires.reap(&mut self.cast);
+        for index in 0..self.cast.closed.len() {
+            let wire = self.cast.closed[index];
+            self.cast.bury(wire, self.tails());
+        }
+        if self.churn.is_none() {
+            self.cast.closed.clear();
+        }
+        Ok(())
+    }
+}
+
+/// How long publications that are out at the end of a run may take to be answered.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long what was published may take to come.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Without a publication for so long, nothing is on its way any more.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How long the server may take to answer our Closes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest wait between two looks at whether a run has ended.
+const STEP: Duration = Duration::from_millis(20);
