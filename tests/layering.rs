@@ -284,6 +284,8 @@ fn inner(path: &[String], module: &[String]) -> Option<Vec<String>> {
         "crate" if !outside => Some(rest.to_vec()),
         "tidegate" if outside => Some(rest.to_vec()),
         "self" => Some([module, rest].concat()),
+        // A package's own structure is no matter of the table's, and `super` cannot leave it.
+        "super" if outside => None,
         "super" => {
             let (_, parent) = module.split_last()?;
             match rest.first().map(String::as_str) {

@@ -295,17 +295,7 @@ impl Report {
         out
     }
 
-    fn write_text(&self, out: &mut String) -> std::fmt::Result {
-        let Connections { asked, opened, failed, lost, causes, dial_s, pings_answered } =
-            &self.connections;
-        writeln!(
-            out,
-            "connections  asked {asked}, opened {opened} in {dial_s:.2} s, failed {failed}, lost {lost}; \
-             pings answered {pings_answered}"
-        )?;
-        for (cause, count) in causes {
-            writeln!(out, "             {count}: {cause}")?;
-        }
+    fn write_messages(&self, out: &mut String) -> std::fmt::Result {
         let messages = &self.messages;
         if messages.expected > 0 {
             writeln!(
@@ -333,6 +323,21 @@ impl Report {
             let asked = self.rate.asked.map_or("closed loop".to_owned(), |r| format!("asked {r}"));
             writeln!(out, "rate         {:.0} handshakes/s, {asked}", self.rate.achieved)?;
         }
+        Ok(())
+    }
+
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        let Connections { asked, opened, failed, lost, causes, dial_s, pings_answered } =
+            &self.connections;
+        writeln!(
+            out,
+            "connections  asked {asked}, opened {opened} in {dial_s:.2} s, failed {failed}, lost {lost}; \
+             pings answered {pings_answered}"
+        )?;
+        for (cause, count) in causes {
+            writeln!(out, "             {count}: {cause}")?;
+        }
+        self.write_messages(out)?;
         for (title, latency) in
             [("from due", &self.latency_us), ("from sent", &self.latency_raw_us)]
         {

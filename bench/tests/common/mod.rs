@@ -3,6 +3,8 @@
 //! Every test binary compiles all of it and uses a part, hence the allowance.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod gateway;
+
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
