@@ -1,8 +1,8 @@
 //! `tidegate-bench`: a load generator for any WebSocket server.
 //!
-//! A command opens its connections ([`dial`]), hands them to one generator
-//! per thread ([`generator`], each with an io_uring of its own), and prints what came of it
-//! ([`report`]). Uses `tidegate::ws` and `tidegate::ring`, and nothing of the gateway.
+//! A command opens its connections (`dial`), hands them to one generator
+//! per thread (`generator`, each with an io_uring of its own), and prints what came of it
+//! (`report`). Uses `tidegate::ws` and `tidegate::ring`, and nothing of the gateway.
 
 mod cli;
 mod connect;
