@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use common::{assert_verdict, bench};
+use common::{assert_verdict, bench, bench_with};
 
 #[test]
 fn every_handshake_is_timed() {
@@ -96,6 +96,34 @@ fn connections_come_from_the_sources_named() {
     let mut peers = peers.join().expect("four clients");
     peers.sort();
     assert_eq!(peers, ["127.0.2.1", "127.0.2.1", "127.0.2.2", "127.0.2.2"]);
+}
+
+#[test]
+fn a_shortage_of_descriptors_is_explained() {
+    let server = serve(|_, stream| {
+        let mut socket = tungstenite::accept(stream).expect("a handshake");
+        while socket.read().is_ok() {}
+    });
+    let url = format!("ws://{server}/");
+    // The ring and the report need descriptors too, when connections have taken all others.
+    for command in ["connect", "echo", "idle"] {
+        let mut arguments = vec![command, "--url", &url, "--connections", "200"];
+        match command {
+            "echo" => arguments.extend(["--duration", "100ms", "--warm-up", "0s"]),
+            "idle" => arguments.extend(["--hold", "100ms"]),
+            _ => {}
+        }
+        let (code, report) = bench_with("ulimit -n 64", &arguments);
+        assert_eq!(code, 4, "{report}");
+        let connections = &report["connections"];
+        assert_eq!(connections["asked"], 200, "{report}");
+        let opened = connections["opened"].as_u64().expect("a count");
+        assert!((20..64).contains(&opened), "{report}");
+        assert_eq!(connections["failed"], 200 - opened, "{report}");
+        let causes = connections["causes"].as_object().expect("causes");
+        let cause = causes.keys().next().expect("one");
+        assert!(cause.contains("ulimit -Hn") && cause.contains("now 64"), "{cause}");
+    }
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn a_gap_in_the_life_of_a_connection_that_goes_is_found() {
             send(socket, message);
         }
     });
-    let (code, report) = fanout(server, &["--subscribers", "3", "--churn", "20"]);
+    let (code, report) = fanout(server, &["--subscribers", "3", "--churn", "5"]);
     assert_verdict(code, &report, 2);
     assert_eq!(faults(&report), [1, 0, 0, 0], "{report}");
 }

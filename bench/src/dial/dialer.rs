@@ -33,6 +33,9 @@ pub(crate) struct Dialer {
     in_flight: usize,
     random: fastrand::Rng,
     events: Vec<Event>,
+    /// Descriptors set aside: where connections take all there are, rings and files still open
+    /// once dialing is over.
+    _reserve: Vec<OwnedFd>,
 }
 
 /// How one handshake ended.
@@ -52,8 +55,10 @@ impl Dialer {
     /// # Errors
     /// There is no descriptor left.
     pub(crate) fn new(sources: Option<Sources>) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         Ok(Self {
-            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            _reserve: (0..RESERVE).map(|_| epoll.try_clone()).collect::<Result<_, _>>()?,
+            epoll,
             sources,
             attempts: Vec::new(),
             free: Vec::new(),
@@ -251,6 +256,9 @@ fn check(key: [u8; 16], head: &[u8]) -> Result<(), DialError> {
     request.check(head)?;
     Ok(())
 }
+
+/// Descriptors set aside: eventfd and ring of a thread, a report, what the process reads of `/proc`.
+const RESERVE: usize = 8;
 
 /// Events taken in one wait.
 const EVENTS: usize = 256;

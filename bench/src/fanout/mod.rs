@@ -72,12 +72,12 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
             starts.push(start);
             let report = report.clone();
             let hall = &hall;
-            threads.push(scope.spawn(move || hall.attend(index, &report, &started)));
+            threads.push(scope.spawn(move || hall.attend(index, report, &started)));
         }
         drop(report);
         let (mut opened, mut failures) = (0, BTreeMap::new());
-        // Until every thread has said what it opened, or is gone.
-        for (count, causes) in reports.iter().take(threads.len()) {
+        // Until every thread has said what it opened, or is gone: then nobody holds a sender.
+        for (count, causes) in reports {
             opened += count;
             add(&mut failures, causes);
         }
@@ -179,7 +179,7 @@ impl<'p> Hall<'p> {
     fn attend(
         &'p self,
         thread: u16,
-        report: &mpsc::Sender<Opened>,
+        report: mpsc::Sender<Opened>,
         started: &mpsc::Receiver<Instant>,
     ) -> Result<Part, GeneratorError> {
         let Self { args, plan, .. } = self;
@@ -187,13 +187,15 @@ impl<'p> Hall<'p> {
         let opening = run::opening(&args.connect);
         let target_of =
             |number: u32| &plan.channels[usize::from(plan.channel_of[number as usize])].subscribe;
-        let Dialing { open, failures } =
-            dial::dial_all(&opening, numbers.clone(), target_of).map_err(GeneratorError::Dial)?;
-        let _ = report.send((open.len() as u32, failures));
+        // First, for subscribers may take all descriptors there are.
         let (publishers, sockets, connect_failures) = match thread {
             0 => self.publishers()?,
             _ => Default::default(),
         };
+        let Dialing { open, failures } =
+            dial::dial_all(&opening, numbers.clone(), target_of).map_err(GeneratorError::Dial)?;
+        let _ = report.send((open.len() as u32, failures));
+        drop(report);
         let churn = (args.churn > 0 && !numbers.is_empty())
             .then(|| {
                 let schedule = Schedule::new(args.churn, thread, args.connect.threads, 1);
