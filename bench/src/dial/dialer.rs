@@ -257,7 +257,7 @@ fn check(key: [u8; 16], head: &[u8]) -> Result<(), DialError> {
     Ok(())
 }
 
-/// Descriptors set aside: eventfd and ring of a thread, a report, what the process reads of `/proc`.
+/// Descriptors set aside: eventfd and ring of a thread, a report, what is read of `/proc`.
 const RESERVE: usize = 8;
 
 /// Events taken in one wait.
