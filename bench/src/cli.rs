@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::dial::Sources;
 use crate::fanout::{self, FanoutArgs};
+use crate::output::OutputArgs;
 use crate::slo::Slo;
 use crate::target::Target;
 pub(crate) use crate::verdict::Verdict;
@@ -63,6 +64,9 @@ pub(crate) struct ConnectArgs {
     /// Write the result as JSON to this file too.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// The other outputs.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// What `echo` takes.

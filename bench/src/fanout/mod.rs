@@ -34,10 +34,10 @@ use plan::{Plan, PlanError, PublishUrl};
 use publisher::{Link, Publications, Publisher};
 use station::{Published, PublisherSocket, Station};
 
-use crate::cli::{Verdict, complain, say};
+use crate::cli::{Verdict, say};
 use crate::dial::{self, DialError, Dialing};
 use crate::generator::GeneratorError;
-use crate::report::Report;
+use crate::report::{self, Report};
 use crate::run::{self, Outcome, Pace, RunError, Scenario, ServerUse};
 use crate::schedule::Schedule;
 
@@ -108,7 +108,7 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     add(&mut failures, std::mem::take(&mut publications.connect_failures));
     let server = ServerUse::between(at_first, before, after);
     let Part { seen: Seen { tally, .. }, .. } = whole;
-    let outcome = Outcome { opened, failures, dial_time, tally, server };
+    let outcome = Outcome { opened, failures, dial_time, tally, samples: Vec::new(), server };
     let scenario = Scenario {
         pace: Pace::Rate(args.rate),
         size: args.size,
@@ -117,12 +117,7 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     };
     let report = Report::of_fanout(&args.connect, &scenario, &outcome, fanout);
     say(report.text());
-    if let Some(path) = &args.connect.json
-        && let Err(error) = std::fs::write(path, report.json())
-    {
-        complain(format_args!("{}: {error}", path.display()));
-        return Ok(Verdict::Usage);
-    }
+    report::write(&report, &args.connect, &outcome.tally).map_err(RunError::File)?;
     Ok(report.verdict())
 }
 
