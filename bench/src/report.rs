@@ -10,6 +10,8 @@ use crate::cli::{ConnectArgs, Verdict};
 use crate::environment::Environment;
 use crate::fanout::FanoutReport;
 use crate::output::{self, Point, Sample};
+use crate::page;
+use crate::recorded::Recorded;
 use crate::run::{Outcome, Pace, Scenario};
 use crate::slo::{self, Metric, Slo};
 use crate::tally::Tally;
@@ -414,6 +416,10 @@ pub(crate) fn write(
 ) -> Result<(), output::FileError> {
     if let Some(path) = &connect.json {
         std::fs::write(path, report.json()).map_err(output::FileError::of(path))?;
+    }
+    if let Some(path) = &connect.output.html {
+        let run = Recorded::parse(&report.json()).expect("just written");
+        std::fs::write(path, page::page(&run)).map_err(output::FileError::of(path))?;
     }
     output::write_hgrm(&connect.output, tally)
 }

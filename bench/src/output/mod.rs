@@ -16,7 +16,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use collector::{Collected, Sample, collect};
+pub(crate) use collector::{Collected, Sample, SampleLatency, collect};
 pub(crate) use meter::Meter;
 pub(crate) use percentiles::Point;
 

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
-use super::collector::SampleLatency;
 use super::*;
 use crate::traffic::Window;
 
