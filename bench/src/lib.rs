@@ -5,6 +5,7 @@
 //! ([`report`]). Uses `tidegate::ws` and `tidegate::ring`, and nothing of the gateway.
 
 mod cli;
+mod compare;
 mod connect;
 mod connection;
 mod dial;

@@ -70,6 +70,12 @@ impl Recorded {
         text(&self.scenario, "command").unwrap_or("run")
     }
 
+    /// Whether the figures say nothing, by the run's own verdict where it has one: a closed loop
+    /// that was bound by its generator still shows what it shows.
+    pub(crate) fn is_void(&self) -> bool {
+        self.verdict.as_deref().map_or(!self.is_valid(), |verdict| verdict == "invalid")
+    }
+
     /// Whether the figures are the server's, as far as the generator could tell.
     pub(crate) fn is_valid(&self) -> bool {
         self.generator.get("valid").and_then(Value::as_bool).unwrap_or(true)

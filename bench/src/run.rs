@@ -117,7 +117,8 @@ pub(crate) fn run(
     dial::raise_file_limit();
     let observe = || observe(connect.server_pid);
     let at_first = observe()?;
-    let (meters, collector) = output::collect(&connect.output, scenario.window(), connect.threads)?;
+    let (meters, collector) =
+        output::collect(&connect.output, scenario.window(), connect.threads, connect.server_pid)?;
     let dial_start = Instant::now();
     thread::scope(|scope| {
         let (report, reports) = mpsc::channel();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use super::hlog::Log;
 use super::meter::{INTERVAL_NS, Part, last_interval};
 use super::progress::Progress;
 use super::{FileError, Meter, OutputArgs};
+use crate::server::Usage;
 use crate::tally::Tally;
 use crate::traffic::Window;
 
@@ -27,6 +28,11 @@ pub(crate) struct Sample {
     pub(crate) rate: f64,
     /// Of what was received.
     pub(crate) latency_us: Option<SampleLatency>,
+    /// What the server used of one core; absent in the last second, whose end is not that of the
+    /// load.
+    pub(crate) server_cpu_percent: Option<f64>,
+    /// Its resident memory at the end of the second.
+    pub(crate) server_rss_bytes: Option<u64>,
 }
 
 /// Latencies of one second, in microseconds.
@@ -61,6 +67,9 @@ pub(crate) struct Collector {
     open: VecDeque<Tally>,
     progress: Progress,
     log: Option<Log>,
+    server_pid: Option<u32>,
+    /// The server when the last interval ended, and when it was read.
+    server: Option<(Instant, Usage)>,
     whole: Tally,
     samples: Vec<Sample>,
 }
@@ -73,6 +82,7 @@ pub(crate) fn collect(
     args: &OutputArgs,
     window: Window,
     thread_count: u16,
+    server_pid: Option<u32>,
 ) -> Result<(Vec<Meter>, Collector), FileError> {
     let (sender, parts) = mpsc::channel();
     let (spares, meters) = (0..thread_count)
@@ -89,6 +99,8 @@ pub(crate) fn collect(
         open: VecDeque::new(),
         progress: Progress::new(args.quiet),
         log: args.hlog.as_deref().map(Log::create).transpose()?,
+        server_pid,
+        server: None,
         whole: Tally::new(),
         samples: Vec::new(),
     };
@@ -133,6 +145,7 @@ impl Collector {
         let thread = usize::from(part.thread);
         let Some(interval) = part.interval else {
             self.whole.merge(&part.tally);
+            self.server = self.read_server();
             return Ok(());
         };
         let _ = self.spares[thread].send(Tally::new());
@@ -150,13 +163,25 @@ impl Collector {
         Ok(())
     }
 
+    fn read_server(&self) -> Option<(Instant, Usage)> {
+        Some((Instant::now(), Usage::of(self.server_pid?)?))
+    }
+
     /// All threads have handed over the first open interval.
     fn close_first(&mut self) -> Result<(), FileError> {
         let Some(tally) = self.open.pop_front() else { return Ok(()) };
         let start_ns = self.samples.len() as u64 * INTERVAL_NS;
         let length_ns = INTERVAL_NS.min(self.window.end_ns - self.window.start_ns - start_ns);
         self.whole.merge(&tally);
-        let sample = Sample::of(start_ns, length_ns, &tally);
+        let mut sample = Sample::of(start_ns, length_ns, &tally);
+        let before = self.server.take();
+        let is_last = self.samples.len() as u64 == last_interval(&self.window);
+        self.server = if is_last { None } else { self.read_server() };
+        if let (Some((then, before)), Some((now, after))) = (before, self.server) {
+            let cpu_ns = after.cpu_ns.saturating_sub(before.cpu_ns) as f64;
+            sample.server_cpu_percent = Some(100.0 * cpu_ns / (now - then).as_nanos() as f64);
+            sample.server_rss_bytes = Some(after.rss_bytes);
+        }
         self.progress.show(&sample, &self.whole);
         if let Some(log) = &mut self.log {
             let (start, length) = (Duration::from_nanos(start_ns), Duration::from_nanos(length_ns));
@@ -168,6 +193,7 @@ impl Collector {
 }
 
 impl Sample {
+    /// What was counted; of the server it knows nothing.
     fn of(start_ns: u64, length_ns: u64, tally: &Tally) -> Self {
         let histogram = &tally.latency;
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
@@ -186,6 +212,8 @@ impl Sample {
             sent: tally.sent,
             rate: tally.received_in_window as f64 / length_s,
             latency_us,
+            server_cpu_percent: None,
+            server_rss_bytes: None,
         }
     }
 }

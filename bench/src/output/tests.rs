@@ -23,7 +23,7 @@ fn args() -> OutputArgs {
 
 /// What two threads do: every 10 ms each receives a message that took as many microseconds.
 fn two_threads(args: &OutputArgs) -> (Collected, Tally) {
-    let (meters, collector) = collect(args, WINDOW, 2).expect("a log");
+    let (meters, collector) = collect(args, WINDOW, 2, None).expect("a log");
     let mut whole = Tally::new();
     for (thread, mut meter) in (0..).zip(meters) {
         let mut tally = Tally::new();
@@ -65,7 +65,7 @@ fn the_whole_is_the_sum_of_the_seconds() {
 
 #[test]
 fn a_thread_that_skips_seconds_leaves_them_empty() {
-    let (meters, collector) = collect(&args(), WINDOW, 2).expect("no log");
+    let (meters, collector) = collect(&args(), WINDOW, 2, None).expect("no log");
     let [mut steady, mut stalled] = <[_; 2]>::try_from(meters).expect("two threads");
     let mut tally = Tally::new();
     for now_ns in [SECOND / 2, SECOND * 3 / 2, SECOND * 5 / 2] {
@@ -179,7 +179,8 @@ fn the_progress_tells_what_matters_first() {
     (whole.sent, whole.delivered, whole.duplicated) = (120, 100, 3);
     whole.lost_connections.insert("gone".to_owned(), 2);
     let latency_us = Some(SampleLatency { p50: 80.4, p99: 1234.5, ..SampleLatency::default() });
-    let mut sample = Sample { at_s: 2.0, length_s: 1.0, sent: 60, rate: 50.0, latency_us };
+    let mut sample =
+        Sample { at_s: 2.0, length_s: 1.0, sent: 60, rate: 50.0, latency_us, ..Sample::default() };
     assert_eq!(
         progress::line(&sample, &whole),
         "   3 s  50/s  p50 80 us  p99 1234 us  errors 5  sent 120  back 100"
