@@ -29,6 +29,8 @@ mod tally;
 mod target;
 mod traffic;
 mod verdict;
+#[cfg(test)]
+mod virtual_clock;
 
 use std::process::ExitCode;
 

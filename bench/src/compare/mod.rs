@@ -211,9 +211,9 @@ impl Figure {
             Seconds::Lone => LONE_CHANGE_MIN,
             Seconds::Event => return Finding::Shown,
         };
-        // Written so that a ratio of nothing to nothing is no change.
-        let is_more = ratio > 1.0 + least;
-        if !is_more && !(ratio < 1.0 / (1.0 + least)) {
+        // The ratio of nothing to nothing is neither.
+        let (is_more, is_less) = (ratio > 1.0 + least, ratio < 1.0 / (1.0 + least));
+        if !(is_more || is_less) {
             return Finding::Same;
         }
         if let Seconds::Each(of_second) = self.of_second {
