@@ -102,12 +102,15 @@ fn connect_args(run: Run) -> crate::cli::ConnectArgs {
     Line::try_parse_from(line).expect("arguments").echo.connect
 }
 
+/// When an answer arrives, the number of its message, the connection, and its frame.
+type Answer = (u64, u64, u32, Vec<u8>);
+
 struct World {
     run: Run,
     traffic: Traffic,
     wire: Wire,
-    /// Answers on their way: when they arrive, in which order they were sent, and to whom.
-    answers: BinaryHeap<Reverse<(u64, u64, u32, Vec<u8>)>>,
+    /// On their way.
+    answers: BinaryHeap<Reverse<Answer>>,
     /// Messages the server got.
     received: u64,
     next_overdue_look: u64,
