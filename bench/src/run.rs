@@ -217,7 +217,7 @@ fn generate(
 }
 
 /// What a thread came to; its panic is ours.
-fn joined<T, E>(thread: ScopedJoinHandle<'_, Result<T, E>>) -> Result<T, E> {
+pub(crate) fn joined<T, E>(thread: ScopedJoinHandle<'_, Result<T, E>>) -> Result<T, E> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(
             text,
             "beforePOST /api/publish HTTP/1.1\r\nHost: 127.0.0.1:8001\r\n\
-             Content-Type: application/json\r\nX-API-Key: k\r\nContent-Length: 32\r\n\r\n\
+             Content-Type: application/json\r\nX-API-Key: k\r\nContent-Length: 30\r\n\r\n\
              {\"channel\":\"a\\\"b\",\"data\":\"xy\"}"
         );
     }

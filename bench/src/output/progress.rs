@@ -74,11 +74,14 @@ pub(super) fn line(sample: &Sample, whole: &Tally) -> String {
     let latency = sample.latency_us.as_ref().map_or(String::new(), |latency| {
         format!("  p50 {:.0} us  p99 {:.0} us", latency.p50, latency.p99)
     });
+    // What a fan-out sends is told when its ledger is settled.
+    let counts = match whole.sent {
+        0 => format!("received {}", whole.received_in_window),
+        sent => format!("sent {sent}  back {}", whole.delivered),
+    };
     format!(
-        "{:4.0} s  {:.0}/s{latency}  errors {errors}  sent {}  back {}",
+        "{:4.0} s  {:.0}/s{latency}  errors {errors}  {counts}",
         sample.at_s + sample.length_s,
-        sample.rate,
-        whole.sent,
-        whole.delivered
+        sample.rate
     )
 }
