@@ -28,6 +28,7 @@ pub(crate) struct Recorded {
     pub(crate) latency_raw_us: Option<Fields>,
     pub(crate) server: Option<Fields>,
     pub(crate) generator: Fields,
+    pub(crate) fanout: Option<Fields>,
     pub(crate) slo: Vec<Fields>,
     pub(crate) verdict: Option<String>,
     pub(crate) percentiles: Vec<Point>,
@@ -68,6 +69,15 @@ impl Recorded {
     /// What was run: `echo`, `fanout`.
     pub(crate) fn command(&self) -> &str {
         text(&self.scenario, "command").unwrap_or("run")
+    }
+
+    /// What its rate counts; a fan-out receives more than is asked for.
+    pub(crate) fn rate_of(&self) -> &'static str {
+        match self.command() {
+            "fanout" => "publications",
+            "connect" => "handshakes",
+            _ => "messages",
+        }
     }
 
     /// Whether the figures say nothing, by the run's own verdict where it has one: a closed loop

@@ -41,7 +41,7 @@ fn write_page(out: &mut String, run: &Recorded) -> std::fmt::Result {
 fn title(run: &Recorded) -> String {
     let connections = number(&run.connections, "asked").unwrap_or(0.0);
     let pace = match number(&run.rate, "asked") {
-        Some(rate) => format!("{} messages/s, ", grouped(rate)),
+        Some(rate) => format!("{} {}/s, ", grouped(rate), run.rate_of()),
         None if run.latency_us.is_some() => "closed loop, ".to_owned(),
         None => String::new(),
     };
@@ -115,7 +115,7 @@ fn write_figures(out: &mut String, run: &Recorded) -> std::fmt::Result {
     let lost = number(&run.messages, "lost").filter(|_| has_messages).map(grouped);
     writeln!(out, "<dl class=\"figures\">")?;
     for (name, value) in [
-        ("messages a second", rate.map(grouped)),
+        (format!("{} a second", run.rate_of()).as_str(), rate.map(grouped)),
         ("p50 from due", latency("p50")),
         ("p99 from due", latency("p99")),
         ("longest from due", latency("max")),

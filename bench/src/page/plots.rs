@@ -75,7 +75,8 @@ fn rate_over_time(run: &Recorded) -> String {
     }
     let points: Vec<_> = samples.iter().map(|sample| (middle(sample), sample.rate)).collect();
     let mut series = vec![Series { name: "received", class: "first", points }];
-    if let Some(asked) = number(&run.rate, "asked") {
+    // What a fan-out receives is not what was asked for.
+    if let Some(asked) = number(&run.rate, "asked").filter(|_| run.fanout.is_none()) {
         let points = vec![(0.0, asked), (run.duration_s, asked)];
         series.push(Series { name: "asked", class: "second dashed", points });
     }

@@ -31,6 +31,9 @@ fn write_all(out: &mut String, run: &Recorded) -> std::fmt::Result {
         let order: &[&str] = &["pid", "cpu_percent", "cpu_us_per_message", "rss_bytes"];
         write_part(out, "Server", server, order)?;
     }
+    if let Some(fanout) = &run.fanout {
+        write_part(out, "Fan-out", fanout, &["channels", "publishers", "deliveries_per_s"])?;
+    }
     write_part(out, "Generator", &run.generator, &["valid", "why", "lag_p99_us"])?;
     write_part(out, "Scenario", &run.scenario, &["command", "size"])?;
     let order: &[&str] = &["cpu", "cores", "cores_allowed", "memory_bytes", "kernel"];
@@ -76,6 +79,12 @@ fn write_part(out: &mut String, title: &str, fields: &Fields, order: &[&str]) ->
     for name in order.iter().copied().chain(rest) {
         match fields.get(name) {
             None | Some(Value::Null) => {}
+            Some(Value::Object(latency)) if name.ends_with("_us") => {
+                for quantile in ["p50", "p99", "max"] {
+                    let us = number(latency, quantile).map(time).unwrap_or_default();
+                    write_row(out, &format!("{} {quantile}", label(name)), &[us])?;
+                }
+            }
             Some(Value::Object(inner)) => {
                 for (inner_name, value) in inner.iter().filter(|(_, value)| !value.is_null()) {
                     write_row(out, &words(inner_name), &[cell(inner_name, value)])?;
