@@ -87,7 +87,15 @@ fn write_part(out: &mut String, title: &str, fields: &Fields, order: &[&str]) ->
             }
             Some(Value::Object(inner)) => {
                 for (inner_name, value) in inner.iter().filter(|(_, value)| !value.is_null()) {
-                    write_row(out, &words(inner_name), &[cell(inner_name, value)])?;
+                    if value.as_object().is_some_and(Fields::is_empty) {
+                        continue;
+                    }
+                    // Causes and limits speak for themselves.
+                    let title = match name {
+                        "causes" | "limits" => words(inner_name),
+                        _ => format!("{}: {}", words(name), label(inner_name)),
+                    };
+                    write_row(out, &title, &[cell(inner_name, value)])?;
                 }
             }
             Some(value) => write_row(out, &label(name), &[cell(name, value)])?,
@@ -106,6 +114,9 @@ fn write_row(out: &mut String, title: &str, cells: &[String]) -> std::fmt::Resul
 
 /// The name of a field without the unit its cell shows.
 fn label(name: &str) -> String {
+    if let Some(what) = name.strip_suffix("_per_s") {
+        return format!("{} a second", words(what));
+    }
     let units = ["_bytes", "_percent", "_us", "_s"];
     let bare = units.iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
     words(&bare.replace("_us_per_", "_per_").replace("_bytes_per_", "_per_"))
@@ -120,6 +131,7 @@ fn cell(name: &str, value: &Value) -> String {
                 _ if name.ends_with("_bytes") => bytes(value),
                 _ if name.ends_with("_percent") => format!("{} %", plain(value)),
                 _ if name.ends_with("_us") || name.contains("_us_per_") => time(value),
+                _ if name.ends_with("_per_s") => grouped(value),
                 _ if name.ends_with("_s") => format!("{} s", plain(value)),
                 "pid" | "local_ports" => format!("{value:.0}"),
                 _ if value.fract() != 0.0 => plain(value),
