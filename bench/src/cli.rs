@@ -10,10 +10,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::dial::Sources;
 use crate::fanout::{self, FanoutArgs};
+use crate::output::OutputArgs;
 use crate::slo::Slo;
 use crate::target::Target;
 pub(crate) use crate::verdict::Verdict;
-use crate::{connect, echo, idle, payload};
+use crate::{compare, connect, echo, idle, payload, render};
 
 /// A load generator for WebSocket servers.
 #[derive(Debug, Parser)]
@@ -33,6 +34,10 @@ enum Command {
     Fanout(FanoutArgs),
     /// Open connections at a rate and time each handshake, from when it was due to the 101.
     Connect(HandshakeArgs),
+    /// Tell whether a run is worse than an earlier one of the same scenario.
+    Compare(compare::CompareArgs),
+    /// Draw a page with plots from the JSON of a run.
+    Report(render::RenderArgs),
 }
 
 /// What every command that opens connections takes.
@@ -63,6 +68,9 @@ pub(crate) struct ConnectArgs {
     /// Write the result as JSON to this file too.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// The other outputs.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// What `echo` takes.
@@ -122,6 +130,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Idle(args) => idle::run(&args).map_err(|error| error.to_string()),
         Command::Connect(args) => connect::run(&args).map_err(|error| error.to_string()),
         Command::Fanout(args) => fanout::run(&args).map_err(|error| error.to_string()),
+        Command::Compare(args) => return compare::run(&args),
+        Command::Report(args) => return render::run(&args),
     };
     let verdict = ended.unwrap_or_else(|error| {
         complain(error);

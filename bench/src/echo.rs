@@ -1,7 +1,7 @@
 //! `echo`: how long messages take to come back.
 
-use crate::cli::{EchoArgs, Verdict, complain, say};
-use crate::report::Report;
+use crate::cli::{EchoArgs, Verdict, say};
+use crate::report::{self, Report};
 use crate::run::{self, Pace, RunError, Scenario};
 
 /// Runs the command.
@@ -15,11 +15,6 @@ pub(crate) fn run(args: &EchoArgs) -> Result<Verdict, RunError> {
     let outcome = run::run(&args.connect, &scenario, |_| {})?;
     let report = Report::new("echo", &args.connect, &scenario, &outcome);
     say(report.text());
-    if let Some(path) = &args.connect.json
-        && let Err(error) = std::fs::write(path, report.json())
-    {
-        complain(format_args!("{}: {error}", path.display()));
-        return Ok(Verdict::Usage);
-    }
+    report::write(&report, &args.connect, &outcome.tally)?;
     Ok(report.verdict())
 }

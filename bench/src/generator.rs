@@ -18,6 +18,7 @@ use tidegate::ring::{CloseHow, Completion, Driver, Fault, Lease, RecvOutcome, Ur
 use tidegate::ring::{RingSizes, SetupError};
 
 use crate::dial::Dialed;
+use crate::output::Meter;
 use crate::server;
 use crate::tally::Tally;
 use crate::traffic::{Load, REPLY_TIMEOUT, Traffic, Window};
@@ -74,12 +75,13 @@ impl Generator {
     }
 
     /// Sends `load` from `start` to the end of `window`, waits for what is still out, closes every
-    /// connection, and tells what it counted.
+    /// connection, and tells what it counted since `meter` last took it.
     pub(crate) fn run(
         mut self,
         load: Load,
         window: Window,
         start: Instant,
+        meter: &mut Meter,
     ) -> Result<Tally, GeneratorError> {
         self.start = start;
         while Instant::now() < start {
@@ -95,8 +97,9 @@ impl Generator {
                 cpu_before = server::own_cpu_ns();
             }
             self.send_due();
-            let next_ns = self.next_ns();
+            let next_ns = self.next_ns().min(meter.next_ns());
             self.turn(Duration::from_nanos(next_ns.saturating_sub(self.traffic.now_ns)))?;
+            meter.cut(self.traffic.now_ns, &mut self.traffic.tally);
         }
         if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
             self.traffic.tally.cpu_ns = after - before;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::cli::{IdleArgs, Verdict, complain, say};
+use crate::cli::{IdleArgs, Verdict, say};
 use crate::payload;
-use crate::report::Report;
+use crate::report::{self, Report};
 use crate::run::{self, Pace, RunError, Scenario};
 
 /// Runs the command. Prints `holding N of M connections` once they are open.
@@ -21,11 +21,6 @@ pub(crate) fn run(args: &IdleArgs) -> Result<Verdict, RunError> {
     })?;
     let report = Report::new("idle", &args.connect, &scenario, &outcome);
     say(report.text());
-    if let Some(path) = &args.connect.json
-        && let Err(error) = std::fs::write(path, report.json())
-    {
-        complain(format_args!("{}: {error}", path.display()));
-        return Ok(Verdict::Usage);
-    }
+    report::write(&report, &args.connect, &outcome.tally)?;
     Ok(report.verdict())
 }

@@ -5,15 +5,21 @@
 //! (`report`). Uses `tidegate::ws` and `tidegate::ring`, and nothing of the gateway.
 
 mod cli;
+mod compare;
 mod connect;
 mod connection;
 mod dial;
 mod echo;
+mod environment;
 mod fanout;
 mod generator;
 mod idle;
 mod ledger;
+mod output;
+mod page;
 mod payload;
+mod recorded;
+mod render;
 mod report;
 mod run;
 mod schedule;
@@ -23,6 +29,8 @@ mod tally;
 mod target;
 mod traffic;
 mod verdict;
+#[cfg(test)]
+mod virtual_clock;
 
 use std::process::ExitCode;
 

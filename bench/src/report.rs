@@ -7,7 +7,11 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::cli::{ConnectArgs, Verdict};
+use crate::environment::Environment;
 use crate::fanout::FanoutReport;
+use crate::output::{self, Point, Sample};
+use crate::page;
+use crate::recorded::Recorded;
 use crate::run::{Outcome, Pace, Scenario};
 use crate::slo::{self, Metric, Slo};
 use crate::tally::Tally;
@@ -30,20 +34,15 @@ pub(crate) struct Report {
     fanout: Option<FanoutReport>,
     slo: Vec<slo::Outcome>,
     verdict: Verdict,
+    percentiles: Vec<Point>,
+    intervals: Vec<Sample>,
 }
 
 #[derive(Debug, Serialize)]
 struct Tool {
     version: &'static str,
+    commit: Option<&'static str>,
     command: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Environment {
-    kernel: String,
-    cpu: Option<String>,
-    cores: usize,
-    open_files_max: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -182,6 +181,7 @@ impl Report {
         let mut report = Self {
             tool: Tool {
                 version: env!("CARGO_PKG_VERSION"),
+                commit: option_env!("TIDEGATE_BENCH_COMMIT"),
                 command: std::env::args().collect::<Vec<_>>().join(" "),
             },
             environment: Environment::read(),
@@ -211,6 +211,8 @@ impl Report {
                 valid: why.is_none(),
                 why,
             },
+            percentiles: output::percentiles(tally),
+            intervals: outcome.samples.clone(),
             fanout: None,
             slo: Vec::new(),
             verdict: Verdict::Pass,
@@ -403,18 +405,23 @@ impl Latency {
     }
 }
 
-impl Environment {
-    fn read() -> Self {
-        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
-        Self {
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            cpu: model.map(|model| model.trim_start_matches([' ', '\t', ':']).to_owned()),
-            // Those of the machine, not those this process is pinned to.
-            cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
-            open_files_max: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
-        }
+/// Writes the files asked for, but for those that were written while the run went on.
+///
+/// # Errors
+/// The first that could not be written.
+pub(crate) fn write(
+    report: &Report,
+    connect: &ConnectArgs,
+    tally: &Tally,
+) -> Result<(), output::FileError> {
+    if let Some(path) = &connect.json {
+        std::fs::write(path, report.json()).map_err(output::FileError::of(path))?;
     }
+    if let Some(path) = &connect.output.html {
+        let run = Recorded::parse(&report.json()).expect("just written");
+        std::fs::write(path, page::page(&run)).map_err(output::FileError::of(path))?;
+    }
+    output::write_hgrm(&connect.output, tally)
 }
 
 /// Why the figures are the generator's and not the server's; `None`: they are the server's, as far

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::cli::ConnectArgs;
 use crate::dial::{self, Dialing, Opening, Sources};
 use crate::generator::{Generator, GeneratorError};
+use crate::output::{self, Collected, FileError, Meter, Sample};
 use crate::schedule::Schedule;
 use crate::server::Usage;
 use crate::tally::Tally;
@@ -38,6 +39,16 @@ pub(crate) struct Scenario {
     pub(crate) duration: Duration,
 }
 
+impl Scenario {
+    /// The measured time, counted from the run's start.
+    pub(crate) fn window(&self) -> Window {
+        Window {
+            start_ns: self.warm_up.as_nanos() as u64,
+            end_ns: (self.warm_up + self.duration).as_nanos() as u64,
+        }
+    }
+}
+
 /// What came of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -49,6 +60,8 @@ pub(crate) struct Outcome {
     pub(crate) dial_time: Duration,
     /// What all threads counted.
     pub(crate) tally: Tally,
+    /// The measured time, second by second.
+    pub(crate) samples: Vec<Sample>,
     /// What the server used, if its process was named.
     pub(crate) server: Option<ServerUse>,
 }
@@ -91,6 +104,8 @@ pub(crate) enum RunError {
     NoServer(u32),
     #[error(transparent)]
     Generator(#[from] GeneratorError),
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Opens the connections, calls `on_open` with their count once all are, and runs `scenario`.
@@ -102,16 +117,18 @@ pub(crate) fn run(
     dial::raise_file_limit();
     let observe = || observe(connect.server_pid);
     let at_first = observe()?;
+    let (meters, collector) =
+        output::collect(&connect.output, scenario.window(), connect.threads, connect.server_pid)?;
     let dial_start = Instant::now();
     thread::scope(|scope| {
         let (report, reports) = mpsc::channel();
         let mut starts = Vec::new();
         let mut threads = Vec::new();
-        for index in 0..connect.threads {
+        for (index, meter) in (0..).zip(meters) {
             let (start, started) = mpsc::channel();
             starts.push(start);
             let report = report.clone();
-            let body = move || generate(connect, scenario, index, &report, &started);
+            let body = move || generate(connect, scenario, index, &report, &started, meter);
             threads.push(scope.spawn(body));
         }
         drop(report);
@@ -131,19 +148,21 @@ pub(crate) fn run(
             // A thread that is gone has failed, and says so when it is joined.
             let _ = thread.send(start);
         }
+        let wall_start = SystemTime::now() + START_DELAY + scenario.warm_up;
+        let collecting =
+            scope.spawn(move || collector.run(opened, connect.connections, wall_start));
         let window_start = start + scenario.warm_up;
         thread::sleep(window_start.saturating_duration_since(Instant::now()));
         let before = observe()?;
         let window_end = window_start + scenario.duration;
         thread::sleep(window_end.saturating_duration_since(Instant::now()));
         let after = observe()?;
-        let mut tally = Tally::new();
         for thread in threads {
-            let counted = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            tally.merge(&counted?);
+            joined(thread)?;
         }
+        let Collected { tally, samples } = joined(collecting)?;
         let server = ServerUse::between(at_first, before, after);
-        Ok(Outcome { opened, failures, dial_time, tally, server })
+        Ok(Outcome { opened, failures, dial_time, tally, samples, server })
     })
 }
 
@@ -175,7 +194,8 @@ fn generate(
     thread: u16,
     report: &mpsc::Sender<Dialed>,
     started: &mpsc::Receiver<Instant>,
-) -> Result<Tally, GeneratorError> {
+    mut meter: Meter,
+) -> Result<(), GeneratorError> {
     let numbers = share(connect, thread);
     let Dialing { open, failures } = dial::dial_all(&opening(connect), numbers, |_| &connect.url)
         .map_err(GeneratorError::Dial)?;
@@ -183,7 +203,7 @@ fn generate(
     let generator = Generator::new(open, scenario.size)?;
     let _ = report.send(Dialed { opened, failures });
     // No start: the run was given up.
-    let Ok(start) = started.recv() else { return Ok(Tally::new()) };
+    let Ok(start) = started.recv() else { return Ok(()) };
     let load = match scenario.pace {
         Pace::Rate(rate) if opened > 0 => {
             Load::Open(Schedule::new(rate, thread, connect.threads, opened))
@@ -191,11 +211,14 @@ fn generate(
         Pace::ClosedLoop => Load::Closed,
         Pace::Rate(_) | Pace::Idle => Load::Idle,
     };
-    let window = Window {
-        start_ns: scenario.warm_up.as_nanos() as u64,
-        end_ns: (scenario.warm_up + scenario.duration).as_nanos() as u64,
-    };
-    generator.run(load, window, start)
+    let tally = generator.run(load, scenario.window(), start, &mut meter)?;
+    meter.finish(tally);
+    Ok(())
+}
+
+/// What a thread came to; its panic is ours.
+pub(crate) fn joined<T, E>(thread: ScopedJoinHandle<'_, Result<T, E>>) -> Result<T, E> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// From the moment all connections are open to the start: all threads are awake by then.

@@ -9,12 +9,12 @@ use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cli::{HandshakeArgs, Verdict, complain, say};
+use crate::cli::{HandshakeArgs, Verdict, say};
 use crate::dial::{
     Dialed, Dialer, Dialing, Finished, IN_FLIGHT_MAX, LOOK_INTERVAL, raise_file_limit,
 };
 use crate::generator::GeneratorError;
-use crate::report::Report;
+use crate::report::{self, Report};
 use crate::run::{self, Outcome, Pace, RunError, Scenario, ServerUse};
 use crate::schedule::Schedule;
 use crate::server;
@@ -57,16 +57,12 @@ pub(crate) fn run(args: &HandshakeArgs) -> Result<Verdict, RunError> {
         failures: dialing.failures,
         dial_time: duration,
         tally,
+        samples: Vec::new(),
         server: ServerUse::between(before, before, after),
     };
     let report = Report::new("connect", connect, &scenario, &outcome);
     say(report.text());
-    if let Some(path) = &connect.json
-        && let Err(error) = std::fs::write(path, report.json())
-    {
-        complain(format_args!("{}: {error}", path.display()));
-        return Ok(Verdict::Usage);
-    }
+    report::write(&report, connect, &outcome.tally)?;
     Ok(report.verdict())
 }
 

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::sync::{OnceLock, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use args::FanoutArgs;
 pub(crate) use outcome::FanoutReport;
@@ -34,12 +34,14 @@ use plan::{Plan, PlanError, PublishUrl};
 use publisher::{Link, Publications, Publisher};
 use station::{Published, PublisherSocket, Station};
 
-use crate::cli::{Verdict, complain, say};
+use crate::cli::{Verdict, say};
 use crate::dial::{self, DialError, Dialing};
 use crate::generator::GeneratorError;
-use crate::report::Report;
+use crate::output::{self, Meter};
+use crate::report::{self, Report};
 use crate::run::{self, Outcome, Pace, RunError, Scenario, ServerUse};
 use crate::schedule::Schedule;
+use crate::tally::Tally;
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -62,45 +64,53 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     let hall = Hall::new(args, &plan);
     dial::raise_file_limit();
     let at_first = run::observe(args.connect.server_pid)?;
+    let connect = &args.connect;
+    let (meters, collector) =
+        output::collect(&connect.output, plan.window, connect.threads, connect.server_pid)
+            .map_err(RunError::File)?;
     let dial_start = Instant::now();
-    let (parts, opened, mut failures, dial_time, [before, after]) = thread::scope(|scope| {
-        let (report, reports) = mpsc::channel();
-        let mut starts = Vec::new();
-        let mut threads = Vec::new();
-        for index in 0..args.connect.threads {
-            let (start, started) = mpsc::channel();
-            starts.push(start);
-            let report = report.clone();
-            let hall = &hall;
-            threads.push(scope.spawn(move || hall.attend(index, report, &started)));
-        }
-        drop(report);
-        let (mut opened, mut failures) = (0, BTreeMap::new());
-        // Until every thread has said what it opened, or is gone: then nobody holds a sender.
-        for (count, causes) in reports {
-            opened += count;
-            add(&mut failures, causes);
-        }
-        let dial_time = dial_start.elapsed();
-        let start = Instant::now() + hall.start_delay();
-        for thread in starts {
-            // A thread that is gone has failed, and says so when it is joined.
-            let _ = thread.send(start);
-        }
-        thread::sleep((start + args.warm_up).saturating_duration_since(Instant::now()));
-        let before = run::observe(args.connect.server_pid)?;
-        let end = start + args.warm_up + args.duration;
-        thread::sleep(end.saturating_duration_since(Instant::now()));
-        let after = run::observe(args.connect.server_pid)?;
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        let parts: Result<Vec<Part>, GeneratorError> = threads.into_iter().map(join).collect();
-        Ok::<_, FanoutError>((parts?, opened, failures, dial_time, [before, after]))
-    })?;
+    let (parts, collected, opened, mut failures, dial_time, [before, after]) =
+        thread::scope(|scope| {
+            let (report, reports) = mpsc::channel();
+            let mut starts = Vec::new();
+            let mut threads = Vec::new();
+            for (index, meter) in (0..).zip(meters) {
+                let (start, started) = mpsc::channel();
+                starts.push(start);
+                let report = report.clone();
+                let hall = &hall;
+                threads.push(scope.spawn(move || hall.attend(index, report, &started, meter)));
+            }
+            drop(report);
+            let (mut opened, mut failures) = (0, BTreeMap::new());
+            // Until every thread has said what it opened, or is gone: then nobody holds a sender.
+            for (count, causes) in reports {
+                opened += count;
+                add(&mut failures, causes);
+            }
+            let dial_time = dial_start.elapsed();
+            let start = Instant::now() + hall.start_delay();
+            let wall_start = SystemTime::now() + hall.start_delay() + args.warm_up;
+            let collecting =
+                scope.spawn(move || collector.run(opened, connect.connections, wall_start));
+            for thread in starts {
+                // A thread that is gone has failed, and says so when it is joined.
+                let _ = thread.send(start);
+            }
+            thread::sleep((start + args.warm_up).saturating_duration_since(Instant::now()));
+            let before = run::observe(args.connect.server_pid)?;
+            let end = start + args.warm_up + args.duration;
+            thread::sleep(end.saturating_duration_since(Instant::now()));
+            let after = run::observe(args.connect.server_pid)?;
+            let parts: Result<Vec<Part>, GeneratorError> =
+                threads.into_iter().map(run::joined).collect();
+            let collected = run::joined(collecting).map_err(RunError::File)?;
+            Ok::<_, FanoutError>((parts?, collected, opened, failures, dial_time, [before, after]))
+        })?;
     let mut parts = parts.into_iter();
     let mut whole = parts.next().expect("at least one thread");
     parts.for_each(|part| whole.merge(part));
+    whole.seen.tally = collected.tally;
     let Part { seen, publications, churned } = &mut whole;
     let account =
         Account::settle(&plan, publications, &seen.receipts, &seen.lives, &mut seen.tally);
@@ -108,22 +118,22 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     add(&mut failures, std::mem::take(&mut publications.connect_failures));
     let server = ServerUse::between(at_first, before, after);
     let Part { seen: Seen { tally, .. }, .. } = whole;
-    let outcome = Outcome { opened, failures, dial_time, tally, server };
-    let scenario = Scenario {
+    let outcome =
+        Outcome { opened, failures, dial_time, tally, samples: collected.samples, server };
+    let report = Report::of_fanout(connect, &scenario(args), &outcome, fanout);
+    say(report.text());
+    report::write(&report, connect, &outcome.tally).map_err(RunError::File)?;
+    Ok(report.verdict())
+}
+
+/// The run, but for its connections.
+fn scenario(args: &FanoutArgs) -> Scenario {
+    Scenario {
         pace: Pace::Rate(args.rate),
         size: args.size,
         warm_up: args.warm_up,
         duration: args.duration,
-    };
-    let report = Report::of_fanout(&args.connect, &scenario, &outcome, fanout);
-    say(report.text());
-    if let Some(path) = &args.connect.json
-        && let Err(error) = std::fs::write(path, report.json())
-    {
-        complain(format_args!("{}: {error}", path.display()));
-        return Ok(Verdict::Usage);
     }
-    Ok(report.verdict())
 }
 
 /// What all threads of a run share.
@@ -181,6 +191,7 @@ impl<'p> Hall<'p> {
         thread: u16,
         report: mpsc::Sender<Opened>,
         started: &mpsc::Receiver<Instant>,
+        mut meter: Meter,
     ) -> Result<Part, GeneratorError> {
         let Self { args, plan, .. } = self;
         let numbers = run::share(&args.connect, thread);
@@ -207,7 +218,8 @@ impl<'p> Hall<'p> {
         let station = Station::new(cast, &self.greetings, churn, open, sockets, &self.published)?;
         // No start: the run was given up.
         let start = started.recv().unwrap_or_else(|_| Instant::now());
-        let (cast, churned) = station.run(start)?;
+        let (mut cast, churned) = station.run(start, &mut meter)?;
+        meter.finish(std::mem::replace(&mut cast.seen.tally, Tally::new()));
         let mut publications = cast.desk.publications;
         publications.connect_failures = connect_failures;
         Ok(Part { seen: cast.seen, publications, churned })
@@ -258,7 +270,6 @@ impl<'p> Hall<'p> {
 
 impl Part {
     fn merge(&mut self, other: Part) {
-        self.seen.tally.merge(&other.seen.tally);
         self.seen.receipts.merge(&other.seen.receipts);
         self.seen.lives.extend(other.seen.lives);
         self.seen.foreign += other.seen.foreign;

@@ -15,6 +15,7 @@ use super::subscriber::{End, State};
 use super::wires::{Sink, Wires};
 use crate::dial::Dialed;
 use crate::generator::GeneratorError;
+use crate::output::Meter;
 use crate::server;
 
 /// One thread's connections, on a ring of its own.
@@ -79,7 +80,11 @@ impl<'p> Station<'p> {
 
     /// Publishes and receives from `start` to the end of the window, waits for what is on its way,
     /// closes every connection, and hands back what everybody saw.
-    pub(super) fn run(mut self, start: Instant) -> Result<(Cast<'p>, ChurnCounts), GeneratorError> {
+    pub(super) fn run(
+        mut self,
+        start: Instant,
+        meter: &mut Meter,
+    ) -> Result<(Cast<'p>, ChurnCounts), GeneratorError> {
         self.start = start;
         while Instant::now() < start {
             self.turn(start.saturating_duration_since(Instant::now()))?;
@@ -93,8 +98,10 @@ impl<'p> Station<'p> {
             }
             self.publish_due();
             self.churn_due()?;
-            let left_ns = self.next_ns().saturating_sub(self.cast.now_ns);
+            let next_ns = self.next_ns().min(meter.next_ns());
+            let left_ns = next_ns.saturating_sub(self.cast.now_ns);
             self.turn(Duration::from_nanos(left_ns))?;
+            meter.cut(self.cast.now_ns, &mut self.cast.seen.tally);
         }
         if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
             self.cast.seen.tally.cpu_ns = after - before;

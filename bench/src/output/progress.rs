@@ -1,0 +1,87 @@
+//! What a run shows while it goes on: on standard error, a line a second.
+//!
+//! On a terminal the line is written over, elsewhere each second has a line of its own.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::Sample;
+use crate::tally::Tally;
+
+/// Where the progress goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nowhere.
+    Quiet,
+    /// To a terminal.
+    Terminal,
+    /// To a file or pipe.
+    Lines,
+}
+
+impl Progress {
+    /// As fits standard error, unless nothing shall be shown.
+    pub(super) fn new(quiet: bool) -> Self {
+        match quiet {
+            true => Self::Quiet,
+            false if io::stderr().is_terminal() => Self::Terminal,
+            false => Self::Lines,
+        }
+    }
+
+    /// Connections are open, and the load begins.
+    pub(super) fn begin(self, opened: u32, asked: u32) {
+        self.write(&format!("opened {opened} of {asked} connections"));
+    }
+
+    /// A second is over; `whole` is all that was counted by now.
+    pub(super) fn show(self, sample: &Sample, whole: &Tally) {
+        if self != Self::Quiet {
+            self.write(&line(sample, whole));
+        }
+    }
+
+    /// Leaves the last line alone.
+    pub(super) fn end(self) {
+        if self == Self::Terminal {
+            let _ = io::stderr().write_all(b"\n");
+        }
+    }
+
+    fn write(self, text: &str) {
+        let mut out = io::stderr().lock();
+        // A closed standard error ends nothing.
+        let _ = match self {
+            Self::Quiet => Ok(()),
+            Self::Lines => writeln!(out, "{text}"),
+            Self::Terminal => {
+                // A line that wraps could not be written over.
+                let width = rustix::termios::tcgetwinsize(&out).map_or(0, |size| size.ws_col);
+                let width = if width == 0 { WIDTH } else { usize::from(width) };
+                let fitting: String = text.chars().take(width - 1).collect();
+                write!(out, "\r\x1b[K{fitting}").and_then(|()| out.flush())
+            }
+        };
+    }
+}
+
+/// Columns of a terminal that does not tell.
+const WIDTH: usize = 80;
+
+/// The most telling first: a narrow terminal cuts the rest.
+pub(super) fn line(sample: &Sample, whole: &Tally) -> String {
+    let lost: u32 = whole.lost_connections.values().sum();
+    let errors = whole.duplicated + whole.reordered + whole.unknown + u64::from(lost);
+    let latency = sample.latency_us.as_ref().map_or(String::new(), |latency| {
+        format!("  p50 {:.0} us  p99 {:.0} us", latency.p50, latency.p99)
+    });
+    // What a fan-out sends is told when its ledger is settled.
+    let counts = match whole.sent {
+        0 => format!("received {}", whole.received_in_window),
+        sent => format!("sent {sent}  back {}", whole.delivered),
+    };
+    format!(
+        "{:4.0} s  {:.0}/s{latency}  errors {errors}  {counts}",
+        sample.at_s + sample.length_s,
+        sample.rate
+    )
+}
