@@ -175,11 +175,10 @@ fn walk(name: &Path, names: &mut Vec<PathBuf>) {
 fn module_of(name: &Path) -> Vec<String> {
     let text = name.with_extension("");
     let mut module: Vec<_> = text.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    if module[0] != "src" {
-        module.truncate(1);
-        return module;
+    // Files of another package keep their whole path: its first part names their row.
+    if module[0] == "src" {
+        module.remove(0);
     }
-    module.remove(0);
     if module.last().is_some_and(|last| last == "mod") {
         module.pop();
     }
