@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::dial::Sources;
 use crate::fanout::{self, FanoutArgs};
+use crate::limit::{self, LimitArgs};
 use crate::output::OutputArgs;
 use crate::slo::Slo;
 use crate::target::Target;
@@ -38,6 +39,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Draw a page with plots from the JSON of a run.
     Report(render::RenderArgs),
+    /// Measure what this machine's kernel permits at best, or hold a server against it.
+    Limit(LimitArgs),
 }
 
 /// What every command that opens connections takes.
@@ -132,6 +135,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Fanout(args) => fanout::run(&args).map_err(|error| error.to_string()),
         Command::Compare(args) => return compare::run(&args),
         Command::Report(args) => return render::run(&args),
+        Command::Limit(args) => limit::run(&args).map_err(|error| error.to_string()),
     };
     let verdict = ended.unwrap_or_else(|error| {
         complain(error);
@@ -168,7 +172,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     if duration > MAX_DURATION { Err("at most 24h") } else { Ok(duration) }
 }
 
-fn message_size(text: &str) -> Result<usize, String> {
+/// Reads a size that holds a message's own header.
+pub(crate) fn message_size(text: &str) -> Result<usize, String> {
     let size: usize = text.parse().map_err(|_| "write a number of bytes".to_owned())?;
     match size {
         ..payload::HEADER_LEN => Err(format!(

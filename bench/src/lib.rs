@@ -15,6 +15,7 @@ mod fanout;
 mod generator;
 mod idle;
 mod ledger;
+mod limit;
 mod output;
 mod page;
 mod payload;

@@ -38,13 +38,15 @@ pub(crate) struct Report {
     intervals: Vec<Sample>,
 }
 
+/// Which program, called how.
 #[derive(Debug, Serialize)]
-struct Tool {
+pub(crate) struct Tool {
     version: &'static str,
     commit: Option<&'static str>,
     command: String,
 }
 
+/// Where it ran.
 #[derive(Debug, Serialize)]
 struct ScenarioReport {
     command: &'static str,
@@ -179,11 +181,7 @@ impl Report {
         let lag_p99_us = (!tally.lag.is_empty()).then(|| us(tally.lag.value_at_quantile(0.99)));
         let why = judge(scenario, cpu_percent / f64::from(connect.threads), lag_p99_us, &server);
         let mut report = Self {
-            tool: Tool {
-                version: env!("CARGO_PKG_VERSION"),
-                commit: option_env!("TIDEGATE_BENCH_COMMIT"),
-                command: std::env::args().collect::<Vec<_>>().join(" "),
-            },
+            tool: Tool::read(),
             environment: Environment::read(),
             scenario: ScenarioReport {
                 command,
@@ -402,6 +400,17 @@ impl Latency {
             max: us(histogram.max()),
             count: histogram.len(),
         })
+    }
+}
+
+impl Tool {
+    /// This program and its command line.
+    pub(crate) fn read() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            commit: option_env!("TIDEGATE_BENCH_COMMIT"),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+        }
     }
 }
 

@@ -34,6 +34,11 @@ pub(crate) fn own_cpu_ns() -> Option<u64> {
     on_cpu_ns(&fs::read_to_string("/proc/thread-self/schedstat").ok()?)
 }
 
+/// CPU time of this process's thread `tid` so far, in nanoseconds; `None` once it has ended.
+pub(crate) fn thread_cpu_ns(tid: u32) -> Option<u64> {
+    on_cpu_ns(&fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).ok()?)
+}
+
 /// The first field of `schedstat`: time on a core.
 fn on_cpu_ns(schedstat: &str) -> Option<u64> {
     schedstat.split_ascii_whitespace().next()?.parse().ok()
