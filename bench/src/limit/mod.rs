@@ -94,6 +94,8 @@ pub(crate) enum LimitError {
     Unfit,
     #[error("messages were lost, doubled, out of order or changed: the server is not measured")]
     Wrong,
+    #[error("no message passed in a round of {0}: was the machine busy with something else?")]
+    Silent(&'static str),
     #[error("nothing could be read of the server, or it did nothing: is that its process?")]
     TooLate,
 }

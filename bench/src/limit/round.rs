@@ -27,6 +27,17 @@ pub(super) enum Bare {
     UringSend,
 }
 
+impl Bare {
+    /// What the report calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::EchoTcp => "echo_tcp",
+            Self::Send => "send",
+            Self::UringSend => "uring_send",
+        }
+    }
+}
+
 /// What a round came to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
@@ -72,7 +83,7 @@ pub(super) fn bare(bare: Bare, args: &LimitArgs, duration: Duration) -> Result<S
         // Whoever waits in a call that the bell does not end finds the peer gone.
         join(client)?;
         join(server)?;
-        sample.ok_or(LimitError::TooLate)
+        sample.ok_or(LimitError::Silent(bare.name()))
     })
 }
 
