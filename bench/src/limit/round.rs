@@ -11,6 +11,7 @@ use super::meter::{Meter, Reading};
 use super::{Cpus, LimitArgs, LimitError, echo_half, fan_half, ping_half, wire};
 use crate::dial::{self, Opening};
 use crate::generator::Generator;
+use crate::output;
 use crate::server::Usage;
 use crate::tally::Tally;
 use crate::target::Target;
@@ -172,7 +173,7 @@ fn echo_of(
             let Ok(start) = started.recv() else { return Err(LimitError::TooLate) };
             let start_ns = WARM_UP.as_nanos() as u64;
             let window = Window { start_ns, end_ns: start_ns + duration.as_nanos() as u64 };
-            Ok(generator.run(Load::Closed, window, start)?)
+            Ok(generator.run(Load::Closed, window, start, &mut output::Meter::whole(window))?)
         });
         if dialed.recv().is_err() {
             return match join(client) {

@@ -1,6 +1,6 @@
 //! A generator's side: hands over what it counted, once a second.
 
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use crate::tally::Tally;
 use crate::traffic::Window;
@@ -41,6 +41,13 @@ impl Meter {
         spares: Receiver<Tally>,
     ) -> Self {
         Self { thread, window, interval: None, next_ns: window.start_ns, parts, spares }
+    }
+
+    /// A meter that never cuts: the tally of the run comes back whole.
+    pub(crate) fn whole(window: Window) -> Self {
+        let (parts, _) = mpsc::channel();
+        let (_, spares) = mpsc::channel();
+        Self { thread: 0, window, interval: None, next_ns: u64::MAX, parts, spares }
     }
 
     /// When [`Meter::cut`] has something to do next, in nanoseconds since the run's start.
