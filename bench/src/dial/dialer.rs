@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 use tidegate::limits;
@@ -117,7 +118,13 @@ impl Dialer {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         let timeout = timeout.try_into().expect("a day at most");
-        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
+        // Waits to the nanosecond, where `epoll_wait` would round up to a millisecond: a handshake
+        // in 2,000 a second would be late by that.
+        let ready = poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(&timeout));
+        let taken = ready.and_then(|_| {
+            epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&Timespec::default()))
+        });
+        match taken {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
