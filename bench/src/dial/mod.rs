@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use rustix::event::epoll::{self, CreateFlags};
 use rustix::io::Errno;
 use tidegate::ws::handshake::ResponseError;
 
@@ -159,13 +160,22 @@ pub(crate) fn dial_all<'t>(
     Ok(dialing)
 }
 
-/// Lets the process open as many descriptors as it may.
+/// Lets the process open as many descriptors as it may, and has the kernel make room for them: a
+/// table that grows while threads share it waits for all of them, 20 ms each time.
 pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // A refusal shows as a shortage of descriptors, which explains itself.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let last = maximum.map_or(ROOM_MAX, |limit| limit.saturating_sub(1).min(ROOM_MAX));
+    if let Ok(any) = epoll::create(CreateFlags::CLOEXEC) {
+        // Without the room the run is right and its first handshakes are late, which shows.
+        let _ = rustix::io::fcntl_dupfd_cloexec(&any, last as i32);
+    }
 }
+
+/// Descriptors the table has room for from the start: 2 MiB of the kernel's.
+const ROOM_MAX: u64 = 256 * 1024;
 
 /// Between two looks at handshakes that may have taken too long.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
