@@ -184,6 +184,9 @@ pub const ADMIN_IDLE_TIMEOUT_S: u64 = 60;
 /// Seconds control gives requests in flight when the process ends.
 pub const CONTROL_STOP_S: u64 = 2;
 
+/// Descriptors the process's table has room for from the start: 1 MiB of the kernel's memory.
+pub const DESCRIPTORS_ROOM: u64 = 128 * 1024;
+
 /// Backlog of the listening socket; the kernel cuts it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
@@ -26,6 +26,15 @@ pub(super) fn admin(address: SocketAddr) -> Result<TcpListener, ServeError> {
         Ok(TcpListener::from(socket))
     });
     listener.map_err(|source| ServeError::Bind { key: "server.admin", address, source })
+}
+
+/// Has the kernel make room for descriptors while the process has one thread. A table that grows
+/// while threads share it makes the kernel wait for readers of the old one, and a handshake with
+/// it. `any` is any open descriptor, `open_files` the soft limit.
+pub(super) fn make_room(any: impl AsFd, open_files: u64) {
+    let last = open_files.saturating_sub(1).min(limits::DESCRIPTORS_ROOM);
+    // Without the room all works; some handshakes are late.
+    let _ = rustix::io::fcntl_dupfd_cloexec(any, i32::try_from(last).unwrap_or(i32::MAX));
 }
 
 /// Binds the client port without listening.

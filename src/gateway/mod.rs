@@ -41,9 +41,10 @@ enum Event {
 pub fn serve(mut config: Config) -> Result<(), ServeError> {
     abort_on_panic();
     let signals = Signals::block();
-    doctor::raise_open_files();
+    let open_files = doctor::raise_open_files();
     ring::probe(ring_sizes(&config)).map_err(ServeError::from_ring)?;
     let admin = bind::admin(config.server.admin)?;
+    bind::make_room(&admin, open_files.after);
     // Port 0 asks for any: the demo page is to name the one it became.
     config.server.admin = admin.local_addr().map_err(ServeError::resources("the admin port"))?;
     let clients = bind::clients(config.server.listen)?;

@@ -161,7 +161,7 @@ pub(crate) fn dial_all<'t>(
 }
 
 /// Lets the process open as many descriptors as it may, and has the kernel make room for them: a
-/// table that grows while threads share it waits for all of them, 20 ms each time.
+/// table that grows while threads share it makes the kernel wait for all of them.
 pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
