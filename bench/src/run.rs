@@ -128,14 +128,14 @@ pub(crate) fn run(
             let (start, started) = mpsc::channel();
             starts.push(start);
             let report = report.clone();
-            let body = move || generate(connect, scenario, index, &report, &started, meter);
+            let body = move || generate(connect, scenario, index, report, &started, meter);
             threads.push(scope.spawn(body));
         }
         drop(report);
         let mut opened = 0;
         let mut failures = BTreeMap::new();
-        for _ in 0..connect.threads {
-            let Ok(dialed) = reports.recv() else { break };
+        // Until every thread has said what it opened, or is gone: then nobody holds a sender.
+        for dialed in reports {
             opened += dialed.opened;
             for (cause, count) in dialed.failures {
                 *failures.entry(cause).or_default() += count;
@@ -192,7 +192,7 @@ fn generate(
     connect: &ConnectArgs,
     scenario: &Scenario,
     thread: u16,
-    report: &mpsc::Sender<Dialed>,
+    report: mpsc::Sender<Dialed>,
     started: &mpsc::Receiver<Instant>,
     mut meter: Meter,
 ) -> Result<(), GeneratorError> {
@@ -202,6 +202,7 @@ fn generate(
     let opened = open.len() as u32;
     let generator = Generator::new(open, scenario.size)?;
     let _ = report.send(Dialed { opened, failures });
+    drop(report);
     // No start: the run was given up.
     let Ok(start) = started.recv() else { return Ok(()) };
     let load = match scenario.pace {

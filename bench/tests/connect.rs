@@ -5,10 +5,11 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::{assert_verdict, bench, bench_with};
+use common::{PROGRAM, assert_verdict, bench, bench_with};
 
 #[test]
 fn every_handshake_is_timed() {
@@ -123,6 +124,28 @@ fn a_shortage_of_descriptors_is_explained() {
         let causes = connections["causes"].as_object().expect("causes");
         let cause = causes.keys().next().expect("one");
         assert!(cause.contains("ulimit -Hn") && cause.contains("now 64"), "{cause}");
+    }
+}
+
+/// With so few descriptors one thread gets its ring and the other does not.
+#[test]
+fn a_thread_that_cannot_begin_ends_the_run() {
+    let server = serve(|_, stream| {
+        let mut socket = tungstenite::accept(stream).expect("a handshake");
+        while socket.read().is_ok() {}
+    });
+    let url = format!("ws://{server}/");
+    let arguments = ["--connections", "2", "--threads", "2", "--hold", "100ms", "--quiet"];
+    for descriptors in 13..=22 {
+        let limit = format!("ulimit -n {descriptors}; exec timeout 20 \"$0\" \"$@\"");
+        let status = Command::new("bash")
+            .args(["-c", &limit, PROGRAM, "idle", "--url", &url])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("bash runs");
+        assert_ne!(status.code(), Some(124), "it hung with {descriptors} descriptors");
     }
 }
 
