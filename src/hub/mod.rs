@@ -278,12 +278,6 @@ impl Hub {
         self.evicted_count
     }
 
-    /// Members of a channel on this shard.
-    pub fn member_count(&self, name: &str) -> usize {
-        let channel = self.by_name.get(name).map(|id| &self.channels[id.0 as usize]);
-        channel.and_then(|channel| channel.as_ref()).map_or(0, |channel| channel.members.len())
-    }
-
     fn find_or_make(&mut self, name: &ChannelName) -> Result<ChannelId, ChannelsFull> {
         if let Some(id) = self.by_name.get(name) {
             return Ok(*id);

@@ -7,7 +7,7 @@ use crate::id::{ChannelName, ConnId};
 use crate::mail::Handoff;
 use crate::protocol::Protocol;
 use crate::protocol::admission::Entry;
-use crate::ring::{CloseHow, Driver};
+use crate::ring::Driver;
 use crate::session::{Keepalive, Session};
 use crate::ws::CloseCode;
 
@@ -152,11 +152,6 @@ impl Core {
         debug_assert!(added > 0, "an append of nothing");
         outbox.note_added(added);
         self.outbox_len += added;
-    }
-
-    /// Ends a connection that has not been upgraded yet.
-    pub(super) fn doom_unregistered(&mut self, conn: ConnId) {
-        self.doom(conn, CloseHow::Orderly);
     }
 }
 

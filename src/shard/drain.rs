@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Core;
 use crate::limits;
+use crate::ring::CloseHow;
 use crate::session::Millis;
 use crate::ws::CloseCode;
 
@@ -84,7 +85,7 @@ impl Core {
             let connection = self.slots.get_mut(conn).expect("just found");
             if connection.unregistered_count > 0 {
                 // Its 101 was never sent: nothing was promised.
-                self.doom_unregistered(conn);
+                self.doom(conn, CloseHow::Orderly);
             } else {
                 self.close(conn, Some(CloseCode::GOING_AWAY), "the gateway is stopping");
             }
