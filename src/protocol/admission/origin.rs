@@ -1,6 +1,6 @@
 //! From which web pages connections are accepted (RFC 6455 section 10.2, RFC 6454).
 
-use crate::ws::handshake::Authority;
+use crate::ws::handshake::Origin;
 
 /// The rule on `Origin` headers. A page of the host it connects to is always accepted; others when
 /// they are listed; with `--dev` also pages of any loopback host and port, and `null`, which is
@@ -40,47 +40,17 @@ impl Origins {
         if origin == "null" {
             return self.loopback;
         }
-        match parse(origin) {
-            Some((scheme, authority)) if scheme.is_web => {
-                let own = Authority::parse(host)
-                    .is_some_and(|host| authority.is_same(host, scheme.default_port));
-                own || (self.loopback && authority.is_loopback())
-            }
-            _ => false,
-        }
+        Origin::parse(origin).is_some_and(|origin| {
+            origin.is_of_host(host)
+                || (self.loopback && origin.is_web() && origin.authority.is_loopback())
+        })
     }
 }
 
-/// What a scheme says about a port that is not written.
-#[derive(Clone, Copy)]
-struct Scheme<'a> {
-    name: &'a str,
-    /// True for the two schemes of web pages.
-    is_web: bool,
-    default_port: u16,
-}
-
-/// Scheme and host of an origin; `None` if it is not of that form, `null` for one.
-fn parse(origin: &str) -> Option<(Scheme<'_>, Authority<'_>)> {
-    let (name, authority) = origin.split_once("://")?;
-    let scheme = if name.eq_ignore_ascii_case("http") {
-        Scheme { name, is_web: true, default_port: 80 }
-    } else if name.eq_ignore_ascii_case("https") {
-        Scheme { name, is_web: true, default_port: 443 }
-    } else {
-        // Others, of browser extensions for instance, have no ports: any fixed one compares well.
-        Scheme { name, is_web: false, default_port: 0 }
-    };
-    Some((scheme, Authority::parse(authority)?))
-}
-
-/// Whether a listed origin and a sent one are the same, however the default port is written.
+/// Whether a listed origin and a sent one are the same.
 fn is_same_origin(listed: &str, sent: &str) -> bool {
-    match (parse(listed), parse(sent)) {
-        (Some((scheme, listed)), Some((sent_scheme, sent))) => {
-            scheme.name.eq_ignore_ascii_case(sent_scheme.name)
-                && listed.is_same(sent, scheme.default_port)
-        }
+    match (Origin::parse(listed), Origin::parse(sent)) {
+        (Some(listed), Some(sent)) => listed.is_same(sent),
         _ => listed == sent,
     }
 }

@@ -14,6 +14,7 @@ mod client;
 mod error;
 mod extension;
 mod head;
+mod origin;
 mod reply;
 mod request;
 mod upgrade;
@@ -27,7 +28,8 @@ pub use client::{Agreed, ClientRequest, ClientRequestError, ResponseError};
 pub use error::HandshakeError;
 pub use extension::Extension;
 pub use head::HeadReader;
-pub use reply::{Reply, Status};
+pub use origin::Origin;
+pub use reply::{OtherStatus, Reply, Status};
 pub use request::Request;
 pub use upgrade::Upgrade;
 
@@ -69,6 +71,24 @@ fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().copied().all(is_token_byte)
 }
 
+/// Whether a header line of this name and value is one line of HTTP: the name is a token, the value
+/// holds no line end nor another control byte (RFC 9110 section 5.5).
+pub fn is_header(name: &str, value: &str) -> bool {
+    is_token(name.as_bytes()) && value.bytes().all(|byte| byte == b'\t' || !byte.is_ascii_control())
+}
+
+/// Whether the handshake itself writes the header called `name`, in a request or in a 101, so that
+/// no application may (RFC 6455 sections 4.1 and 4.2.2).
+pub fn is_own_header(name: &str) -> bool {
+    let own = ["Upgrade", "Connection"];
+    let begin = name.get(..OWN_HEADERS_BEGIN.len());
+    own.iter().any(|own| own.eq_ignore_ascii_case(name))
+        || begin.is_some_and(|begin| begin.eq_ignore_ascii_case(OWN_HEADERS_BEGIN))
+}
+
+/// What the names of all headers of RFC 6455 begin with.
+const OWN_HEADERS_BEGIN: &str = "Sec-WebSocket-";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +96,21 @@ mod tests {
     #[test]
     fn accept_is_the_one_of_the_rfc() {
         assert_eq!(&accept_of(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn headers_an_application_may_write() {
+        for (name, value) in [("Set-Cookie", "a=b; Path=/"), ("X", ""), ("X", "a\tb\u{e4}")] {
+            assert!(is_header(name, value) && !is_own_header(name), "{name}: {value}");
+        }
+        for (name, value) in [("", "a"), ("A:", "a"), ("A b", "a"), ("A", "b\r\nc: d"), ("A", "\0")]
+        {
+            assert!(!is_header(name, value), "{name}: {value}");
+        }
+        for name in ["upgrade", "Connection", "sec-websocket-accept", "Sec-WebSocket-Protocol"] {
+            assert!(is_own_header(name), "{name}");
+        }
+        assert!(!is_own_header("Sec-WebS\u{e4}ket-Accept"));
     }
 
     #[test]

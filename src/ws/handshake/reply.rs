@@ -9,6 +9,8 @@ pub enum Status {
     Ok,
     /// 400: the request breaks a rule.
     BadRequest,
+    /// 401: who asks is not known.
+    Unauthorized,
     /// 403: understood, not allowed.
     Forbidden,
     /// 404: no such path.
@@ -19,28 +21,51 @@ pub enum Status {
     UriTooLong,
     /// 426: the path speaks WebSocket, the request does not.
     UpgradeRequired,
+    /// 429: asked too often.
+    TooManyRequests,
     /// 431: headers too long or too many.
     HeadersTooLarge,
+    /// 500: our own fault.
+    InternalError,
     /// 503: full or about to stop.
     Unavailable,
     /// 505: not a version of HTTP that is spoken here.
     VersionNotSupported,
+    /// Any other, from [`Status::from_code`]; its phrase is empty.
+    Other(OtherStatus),
 }
 
+/// The number of a status that has no name here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherStatus(u16);
+
 impl Status {
+    /// The status of this number; `None` if it is not one that ends a request, 200 to 599.
+    pub fn from_code(code: u16) -> Option<Self> {
+        if !(200..=599).contains(&code) {
+            return None;
+        }
+        let named = Self::NAMED.into_iter().find(|status| status.code() == code);
+        Some(named.unwrap_or(Self::Other(OtherStatus(code))))
+    }
+
     /// The number.
     pub fn code(self) -> u16 {
         match self {
             Self::Ok => 200,
             Self::BadRequest => 400,
+            Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::UriTooLong => 414,
             Self::UpgradeRequired => 426,
+            Self::TooManyRequests => 429,
             Self::HeadersTooLarge => 431,
+            Self::InternalError => 500,
             Self::Unavailable => 503,
             Self::VersionNotSupported => 505,
+            Self::Other(OtherStatus(code)) => code,
         }
     }
 
@@ -49,16 +74,37 @@ impl Status {
         match self {
             Self::Ok => "OK",
             Self::BadRequest => "Bad Request",
+            Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::UriTooLong => "URI Too Long",
             Self::UpgradeRequired => "Upgrade Required",
+            Self::TooManyRequests => "Too Many Requests",
             Self::HeadersTooLarge => "Request Header Fields Too Large",
+            Self::InternalError => "Internal Server Error",
             Self::Unavailable => "Service Unavailable",
             Self::VersionNotSupported => "HTTP Version Not Supported",
+            Self::Other(_) => "",
         }
     }
+
+    /// Those with a name.
+    const NAMED: [Self; 13] = [
+        Self::Ok,
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::UriTooLong,
+        Self::UpgradeRequired,
+        Self::TooManyRequests,
+        Self::HeadersTooLarge,
+        Self::InternalError,
+        Self::Unavailable,
+        Self::VersionNotSupported,
+    ];
 }
 
 /// One answer after which the connection ends. There is no `Date`: no clock here (RFC 9110 section
@@ -122,5 +168,21 @@ mod tests {
         out.clear();
         reply.append(&mut out, true);
         assert_eq!(String::from_utf8_lossy(&out), head);
+    }
+
+    #[test]
+    fn statuses_by_number() {
+        for status in Status::NAMED {
+            assert_eq!(Status::from_code(status.code()), Some(status));
+        }
+        let teapot = Status::from_code(418).expect("a final status");
+        assert_eq!((teapot.code(), teapot.reason()), (418, ""));
+        let mut out = Vec::new();
+        Reply::text(teapot, &[], "short and stout").append(&mut out, false);
+        // The blank behind the number stays (RFC 9112 section 4).
+        assert!(out.starts_with(b"HTTP/1.1 418 \r\n"));
+        for interim in [0, 100, 101, 199, 600] {
+            assert_eq!(Status::from_code(interim), None, "{interim}");
+        }
     }
 }

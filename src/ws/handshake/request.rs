@@ -2,7 +2,7 @@
 
 use httparse::{EMPTY_HEADER, Header, Status as Parsed};
 
-use super::{Authority, HandshakeError, is_token};
+use super::{Authority, HandshakeError, Origin, is_token};
 use crate::limits;
 
 /// The head of a request, borrowed from the bytes it came in, with what every path demands already
@@ -83,6 +83,30 @@ impl<'a> Request<'a> {
     /// Whether the list of headers called `name` contains `token`, in any case.
     pub fn lists(&self, name: &str, token: &str) -> bool {
         self.elements(name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// Whether this asks for a WebSocket: `Connection` lists `upgrade` and `Upgrade` lists
+    /// `websocket`. Whether it does so correctly says [`Request::upgrade`].
+    pub fn is_websocket_upgrade(&self) -> bool {
+        self.lists("connection", "upgrade") && self.lists("upgrade", "websocket")
+    }
+
+    /// The subprotocols the client offers, best first; what is not UTF-8 is left out.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> {
+        self.elements("sec-websocket-protocol").filter_map(|offered| str::from_utf8(offered).ok())
+    }
+
+    /// Whether the page that asks comes from the host it connects to, or none does: there is no
+    /// `Origin`. Browsers always send it, so what sends none is not driven by a foreign page.
+    pub fn is_same_origin(&self) -> bool {
+        match self.origin() {
+            Ok(None) => true,
+            Ok(Some(origin)) => {
+                let origin = str::from_utf8(origin).ok().and_then(Origin::parse);
+                origin.is_some_and(|origin| origin.is_of_host(self.host))
+            }
+            Err(_) => false,
+        }
     }
 
     /// The `Origin` header, if there is one.
@@ -269,6 +293,36 @@ mod tests {
             assert_eq!(parse(&head).err(), error, "{headers}");
         }
         assert_eq!(parse("GET / HTTP/1.0\r\n\r\n").expect("1.0 needs no Host").host, "");
+    }
+
+    #[test]
+    fn what_an_upgrade_asks_for() {
+        let head = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: x, upgrade\r\n\
+            Sec-WebSocket-Protocol: b, c\r\nSec-WebSocket-Protocol: d\r\n\r\n";
+        let request = parse(head).expect("a request");
+        assert!(request.is_websocket_upgrade());
+        assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["b", "c", "d"]);
+        for other in [head.replace("WebSocket\r", "h2c\r"), head.replace("x, upgrade", "x")] {
+            assert!(!parse(&other).expect("a request").is_websocket_upgrade(), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_the_own_host_or_absent() {
+        for (headers, same) in [
+            ("", true),
+            ("Origin: http://a\r\n", true),
+            ("Origin: HTTPS://A:443\r\n", true),
+            ("Origin: http://a:8000\r\n", false),
+            ("Origin: http://b\r\n", false),
+            ("Origin: ftp://a\r\n", false),
+            ("Origin: null\r\n", false),
+            ("Origin: \u{e4}\r\n", false),
+            ("Origin: http://a\r\nOrigin: http://a\r\n", false),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+            assert_eq!(parse(&head).expect("a request").is_same_origin(), same, "{headers}");
+        }
     }
 
     #[test]

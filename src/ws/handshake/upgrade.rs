@@ -1,7 +1,8 @@
 //! The rest of an opening handshake, for a path that speaks WebSocket, and the 101.
 
 use super::{
-    ACCEPT_LEN, Extension, HandshakeError, Request, VERSION, accept_of, extension, is_key, is_token,
+    ACCEPT_LEN, Extension, HandshakeError, Request, VERSION, accept_of, extension, is_header,
+    is_key, is_token,
 };
 
 /// An opening handshake that fulfils RFC 6455 section 4.2.1. Nothing is sent yet: whoever holds it
@@ -73,6 +74,12 @@ impl Upgrade<'_> {
     /// Appends the 101 to `out` (RFC 6455 section 4.2.2): four lines, a fifth with the subprotocol
     /// if one was chosen, and the empty line. Frames follow at once.
     pub fn append_response(&self, out: &mut Vec<u8>) {
+        self.append_response_with(&[], out);
+    }
+
+    /// As [`Upgrade::append_response`], with `headers` at its end: header lines that
+    /// [`is_header`] accepts and that are not the handshake's own.
+    pub fn append_response_with(&self, headers: &[(String, String)], out: &mut Vec<u8>) {
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Accept: ",
@@ -81,6 +88,12 @@ impl Upgrade<'_> {
         if let Some(subprotocol) = self.subprotocol {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(subprotocol.as_bytes());
+        }
+        for (name, value) in headers {
+            debug_assert!(is_header(name, value), "{name:?} {value:?}");
+            for part in ["\r\n", name, ": ", value] {
+                out.extend_from_slice(part.as_bytes());
+            }
         }
         out.extend_from_slice(b"\r\n\r\n");
     }
@@ -132,6 +145,17 @@ mod tests {
         }
         let malformed = respond(&format!("{REST}Sec-WebSocket-Protocol: a b\r\n"), &["a"]);
         assert_eq!(malformed, Err(HandshakeError::SubprotocolMalformed));
+    }
+
+    #[test]
+    fn headers_of_the_application_come_last() {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{REST}\r\n");
+        let request = Request::parse(head.as_bytes()).expect("a request");
+        let mut out = Vec::new();
+        let headers =
+            [("Set-Cookie".to_owned(), "a=b".to_owned()), ("X".to_owned(), String::new())];
+        request.upgrade(&[]).expect("acceptable").append_response_with(&headers, &mut out);
+        assert!(out.ends_with(b"xOo=\r\nSet-Cookie: a=b\r\nX: \r\n\r\n"));
     }
 
     #[test]
