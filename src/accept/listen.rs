@@ -71,7 +71,7 @@ async fn accept(
     shared: &Shared,
     listener: &TcpListener,
 ) -> Option<io::Result<(TcpStream, SocketAddr)>> {
-    shared.count_operation();
+    shared.stats.counters.ring_operations.add(1);
     let mut stopped = shared.stopped.clone();
     let mut accepting = pin!(listener.accept());
     tokio::select! {

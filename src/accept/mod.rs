@@ -7,6 +7,8 @@
 //! send the 101: the shard does, once the subscriptions are registered. It knows nothing of frames,
 //! sessions and channels' contents.
 //!
+//! Reading the head and ending a refused connection are the library's, [`crate::conn`].
+//!
 //! Invariants: at most one `accept` is in flight per acceptor; no future of a ring operation is
 //! ever dropped before it is ready, for that would take and lose a client or its bytes (a deadline
 //! shuts the socket down instead, which ends the operation); every loop is bounded by time, bytes
@@ -14,7 +16,6 @@
 
 pub mod answer;
 mod connection;
-mod deadline;
 mod listen;
 mod page;
 mod peer;
@@ -31,6 +32,7 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::conn::Upgrader;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
 use crate::mail::{Permits, Request, Sender};
@@ -131,21 +133,17 @@ struct Shared {
     stats: Arc<AcceptorStats>,
     lifecycle: Lifecycle,
     stopped: Stopped,
-    /// True once handshakes in flight are to be cut off.
-    cut: watch::Receiver<bool>,
+    /// Reads heads and ends refused connections, until handshakes in flight are cut off.
+    upgrader: Upgrader,
 }
 
 impl Shared {
     fn new(acceptor: Acceptor) -> (Self, watch::Sender<bool>) {
         let Acceptor { config, shards, permits, stats, lifecycle, stopped } = acceptor;
         let (cut_sender, cut) = watch::channel(false);
+        let upgrader = Upgrader::new().handshake_timeout(config.handshake_timeout).cut_off(cut);
         let shards = RefCell::new(shards);
-        (Self { config, shards, permits, stats, lifecycle, stopped, cut }, cut_sender)
-    }
-
-    /// Counts one operation given to the ring.
-    fn count_operation(&self) {
-        self.stats.counters.ring_operations.add(1);
+        (Self { config, shards, permits, stats, lifecycle, stopped, upgrader }, cut_sender)
     }
 }
 

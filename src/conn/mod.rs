@@ -1,0 +1,6 @@
+//! WebSocket connections on tokio-uring.
+
+pub(crate) mod exchange;
+mod upgrade;
+
+pub use upgrade::Upgrader;
