@@ -8,6 +8,7 @@
 pub mod accept;
 pub mod cli;
 pub mod config;
+pub mod conn;
 pub mod control;
 pub mod doctor;
 pub mod engine;
