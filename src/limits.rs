@@ -187,6 +187,24 @@ pub const CONTROL_STOP_S: u64 = 2;
 /// Descriptors the process's table has room for from the start: 1 MiB of the kernel's memory.
 pub const DESCRIPTORS_ROOM: u64 = 128 * 1024;
 
+/// Bytes of one message a [`Conn`](crate::conn::Conn) reads, default, inclusive.
+pub const CONN_READ_LIMIT_DEFAULT: usize = 16 * 1024 * 1024;
+
+/// Fragments of one message a [`Conn`](crate::conn::Conn) reads, default: as many as on `/echo`.
+pub const CONN_FRAGMENTS_DEFAULT: u32 = ECHO_FRAGMENTS_DEFAULT;
+
+/// Bytes of the buffer a [`Conn`](crate::conn::Conn) reads into, default. Every connection holds
+/// one while it waits, for the kernel writes to it.
+pub const CONN_READ_BUFFER_DEFAULT: usize = 16 * 1024;
+
+/// Bytes queued on a [`Conn`](crate::conn::Conn), behind the write in flight, from which on the
+/// next frame waits. A frame of any size may enter below it.
+pub const CONN_QUEUE_MAX: usize = 64 * 1024;
+
+/// Bytes of an empty buffer a [`Conn`](crate::conn::Conn) keeps for the next frame or message.
+/// Larger ones go back, lest one large message cost memory until the end.
+pub const CONN_BUFFER_KEPT_MAX: usize = 128 * 1024;
+
 /// Backlog of the listening socket; the kernel cuts it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 
