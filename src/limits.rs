@@ -98,6 +98,14 @@ pub const HEAD_HEADERS_MAX: usize = 100;
 /// Seconds a client has for the whole handshake, default, from accept; never reset by a byte.
 pub const HANDSHAKE_TIMEOUT_DEFAULT_S: u64 = 10;
 
+/// Seconds a [`Dialer`](crate::conn::Dialer) gives a server, default: gorilla/websocket's, long
+/// enough for two lost SYNs on the way through a proxy.
+pub const DIAL_TIMEOUT_DEFAULT_S: u64 = 45;
+
+/// Bytes of a refusal's body that a [`Dialer`](crate::conn::Dialer) keeps: enough for a text that
+/// says why, too little for a page.
+pub const REFUSAL_BODY_MAX: usize = 1_024;
+
 /// Handshakes in flight on one acceptor; past it accepting pauses and the backlog holds the rest.
 pub const HANDSHAKES_PER_ACCEPTOR_MAX: usize = 16_384;
 

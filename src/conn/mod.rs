@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod deadline;
+mod dial;
 mod error;
 pub(crate) mod exchange;
 mod incoming;
@@ -20,10 +21,11 @@ use std::time::Instant;
 
 use tokio_uring::net::TcpStream;
 
+pub use dial::{CookieJar, DialError, Dialer, Proxy, Response, UrlError};
 pub use error::{CloseError, Error, is_close_error, is_unexpected_close_error};
 pub use message::{Message, Payload};
 pub use read::ReadHalf;
-pub use upgrade::Upgrader;
+pub use upgrade::{AnswerError, Handshake, UpgradeError, UpgradeRefusal, Upgrader};
 pub use write::WriteHalf;
 
 use crate::limits;

@@ -113,12 +113,15 @@ impl ClientRequest<'_> {
         let mut headers = [EMPTY_HEADER; limits::HEAD_HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
         let complete = response.parse(head).is_ok_and(|parsed| parsed.is_complete());
-        if !complete || response.version != Some(1) {
+        if !complete {
             return Err(ResponseError::Malformed);
         }
         let status = response.code.expect("a complete response has a status");
         if status != 101 {
             return Err(ResponseError::Status(status));
+        }
+        if response.version != Some(1) {
+            return Err(ResponseError::Malformed);
         }
         let headers = &*response.headers;
         let values = |name: &'static str| {
@@ -242,6 +245,7 @@ mod tests {
         let swap = |from: &str, to: &str| GOOD.replace(from, to);
         for (head, error) in [
             (swap("HTTP/1.1 101", "HTTP/1.1 200"), Status(200)),
+            (swap("HTTP/1.1 101", "HTTP/1.0 404"), Status(404)),
             (swap("HTTP/1.1 101 ", "ICY "), Malformed),
             (swap("HTTP/1.1 101 ", "HTTP/1.0 101 "), Malformed),
             (swap("Upgrade: WebSocket", "Upgrade: h2c"), UpgradeMissing),
