@@ -214,6 +214,16 @@ pub const CONTROL_PAYLOAD_MAX: usize = 125;
 /// Bytes unmasked and validated at a time: a block stays in the first-level cache.
 pub const UNMASK_BLOCK: usize = 16 * 1024;
 
+/// Bytes a compressed message is inflated to at first, and at least, before there is more room.
+pub const INFLATE_BLOCK_MIN: usize = 4 * 1024;
+
+/// Bytes a message is inflated to at a time, so that its memory follows what it holds.
+pub const INFLATE_BLOCK_MAX: usize = 64 * 1024;
+
+/// States of zlib of each kind that one thread keeps for the next message: as many windows and
+/// levels as are in use at once, at 300 KiB each.
+pub const DEFLATE_SPARES_MAX: usize = 8;
+
 /// Bytes of the configuration file: far more than every key takes, little enough to read whole.
 pub const CONFIG_FILE_SIZE_MAX: u64 = 1024 * 1024;
 

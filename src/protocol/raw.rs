@@ -24,7 +24,7 @@ mod tests {
     use crate::ws::MessageKind;
 
     fn message(payload: &[u8]) -> Message<'_> {
-        Message { kind: MessageKind::Binary, payload: Cow::Borrowed(payload) }
+        Message { kind: MessageKind::Binary, compressed: false, payload: Cow::Borrowed(payload) }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Frames to messages: the receiving half of one connection (RFC 6455 sections 5 to 8).
+//! Frames to messages: the receiving half of one connection (RFC 6455 sections 5 to 8, RFC 7692
+//! section 6).
 //!
 //! Owns what one frame does not tell: the header or payload that is not complete, the message that
 //! is open, and how far its text is checked. Knows no limits of its own, they come with each call,
@@ -6,21 +7,23 @@
 //!
 //! Invariants: `gathered` holds the bytes of the open message that arrived in earlier calls or
 //! fragments, unmasked, and behind them `control_len` bytes of a control frame that is not
-//! complete. Of text all is checked but its last `carried` bytes. Between messages nothing is held.
+//! complete. Of text all is checked but its last `carried` bytes; of a compressed message nothing
+//! is. Between messages nothing is held.
 
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
 
-use super::header::{HEADER_MAX, Header};
-use super::{CloseCode, MessageKind, Opcode, ProtocolError, Role, close, mask, utf8};
+use super::header::{HEADER_MAX, Header, HeaderRules};
+use super::{CloseCode, MessageKind, Opcode, ProtocolError, Role, close, deflate, mask, utf8};
 use crate::limits::UNMASK_BLOCK;
 
 /// Limits of one kind of connection, shared by all its decoders. They stay the same as long as a
 /// decoder lives.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodeLimits {
-    /// Largest message in bytes, all fragments together, inclusive.
+    /// Largest message in bytes, all fragments together, inclusive. A compressed one may take an
+    /// eighth more on the wire, for what cannot be compressed; who inflates it applies the limit.
     pub message_size: usize,
     /// Most fragments of one message; empty ones count, and a message in one frame is one.
     pub fragments: u32,
@@ -31,7 +34,10 @@ pub struct DecodeLimits {
 pub struct Message<'a> {
     /// Text or binary.
     pub kind: MessageKind,
-    /// Unmasked, and valid UTF-8 if `kind` is text.
+    /// Whether the payload is compressed: [`inflate_message`](super::inflate_message) makes the
+    /// message of it. Never so unless the decoder was told that compression was agreed on.
+    pub compressed: bool,
+    /// Unmasked, and valid UTF-8 if `kind` is text and it is not compressed.
     pub payload: Cow<'a, [u8]>,
 }
 
@@ -65,8 +71,8 @@ pub struct Decoder {
     state: State,
     /// Fragments of the open message so far; 0 if and only if `open` is `None`.
     fragments: u32,
-    open: Option<MessageKind>,
-    role: Role,
+    open: Option<Open>,
+    rules: HeaderRules,
     control_len: u8,
     carried: u8,
 }
@@ -75,12 +81,22 @@ impl Decoder {
     /// A decoder at the start of a stream. `role` is the reader's: a server's decoder takes masked
     /// frames, a client's unmasked ones.
     pub fn new(role: Role) -> Self {
+        Self::with_rules(HeaderRules::new(role, false))
+    }
+
+    /// A decoder as [`new`](Self::new) makes it, where permessage-deflate was agreed on: data
+    /// messages may be compressed, which their first frame says.
+    pub fn with_deflate(role: Role) -> Self {
+        Self::with_rules(HeaderRules::new(role, true))
+    }
+
+    fn with_rules(rules: HeaderRules) -> Self {
         Self {
             gathered: Vec::new(),
             state: State::AwaitHeader(HeldHeader::default()),
             fragments: 0,
             open: None,
-            role,
+            rules,
             control_len: 0,
             carried: 0,
         }
@@ -149,7 +165,7 @@ impl Decoder {
         rest: &mut &mut [u8],
     ) -> Result<Option<Header>, ProtocolError> {
         if held.len == 0
-            && let Some((header, header_len)) = Header::parse(rest, self.role)?
+            && let Some((header, header_len)) = Header::parse(rest, self.rules)?
         {
             take(rest, header_len);
             return Ok(Some(header));
@@ -160,7 +176,7 @@ impl Decoder {
         joined[..held_len].copy_from_slice(&held.bytes[..held_len]);
         joined[held_len..held_len + added_len].copy_from_slice(&rest[..added_len]);
         let joined = &joined[..held_len + added_len];
-        if let Some((header, header_len)) = Header::parse(joined, self.role)? {
+        if let Some((header, header_len)) = Header::parse(joined, self.rules)? {
             take(rest, header_len - held_len);
             return Ok(Some(header));
         }
@@ -180,24 +196,31 @@ impl Decoder {
         limits: &DecodeLimits,
     ) -> Result<Frame, ProtocolError> {
         if !header.opcode.is_control() {
-            let kind = match (header.opcode, self.open) {
+            let open = match (header.opcode, self.open) {
                 (Opcode::Continuation, None) => {
                     return Err(ProtocolError::ContinuationWithoutStart);
                 }
-                (Opcode::Continuation, Some(kind)) => kind,
+                (Opcode::Continuation, Some(open)) => open,
                 (_, Some(_)) => return Err(ProtocolError::StartWithinMessage),
-                (Opcode::Text, None) => MessageKind::Text,
-                (_, None) => MessageKind::Binary,
+                (Opcode::Text, None) if header.compressed => Open::CompressedText,
+                (Opcode::Text, None) => Open::Text,
+                (_, None) if header.compressed => Open::CompressedBinary,
+                (_, None) => Open::Binary,
+            };
+            let size_max = if open.is_compressed() {
+                deflate::wire_size_max(limits.message_size)
+            } else {
+                limits.message_size
             };
             // The sum is compared from this side because it could overflow from the other.
-            let room = limits.message_size.saturating_sub(self.gathered.len());
+            let room = size_max.saturating_sub(self.gathered.len());
             if header.payload_len > room as u64 {
                 return Err(ProtocolError::MessageTooBig);
             }
             if self.fragments >= limits.fragments {
                 return Err(ProtocolError::TooManyFragments);
             }
-            self.open = Some(kind);
+            self.open = Some(open);
             self.fragments += 1;
         }
         Ok(Frame {
@@ -250,7 +273,7 @@ impl Decoder {
         frame: &Frame,
         payload: &'a mut [u8],
     ) -> Result<Event<'a>, ProtocolError> {
-        if frame.opcode == Opcode::Text {
+        if frame.opcode == Opcode::Text && self.open == Some(Open::Text) {
             utf8::unmask_and_check(payload, frame.key)?;
         } else if let Some(key) = frame.key {
             mask::apply(payload, key, 0);
@@ -258,21 +281,18 @@ impl Decoder {
         if frame.opcode.is_control() {
             return control_event(frame.opcode, Cow::Borrowed(payload));
         }
-        let kind = self.end_message();
-        Ok(Event::Message(Message { kind, payload: Cow::Borrowed(payload) }))
+        let open = self.end_message();
+        Ok(Event::Message(open.message(Cow::Borrowed(payload))))
     }
 
     /// Completes the message whose last fragment was gathered, and gives its bytes away.
     fn finish_gathered(&mut self) -> Result<Event<'static>, ProtocolError> {
         utf8::check_end(usize::from(self.carried))?;
-        let kind = self.end_message();
-        Ok(Event::Message(Message {
-            kind,
-            payload: Cow::Owned(std::mem::take(&mut self.gathered)),
-        }))
+        let open = self.end_message();
+        Ok(Event::Message(open.message(Cow::Owned(std::mem::take(&mut self.gathered)))))
     }
 
-    fn end_message(&mut self) -> MessageKind {
+    fn end_message(&mut self) -> Open {
         assert!(self.fragments > 0 && self.control_len == 0 && self.carried == 0);
         self.fragments = 0;
         self.open.take().expect("a fragment was counted")
@@ -283,7 +303,7 @@ impl Decoder {
     fn gather(&mut self, frame: &mut Frame, piece: &[u8]) -> Result<(), ProtocolError> {
         let is_control = frame.opcode.is_control();
         debug_assert!(is_control || self.control_len == 0);
-        let is_text = !is_control && self.open == Some(MessageKind::Text);
+        let is_text = !is_control && self.open == Some(Open::Text);
         for block in piece.chunks(UNMASK_BLOCK) {
             self.reserve(frame, block.len());
             let start = self.gathered.len();
@@ -332,7 +352,30 @@ impl Decoder {
 
     /// Gives back all memory and takes nothing any more.
     fn close(&mut self) {
-        *self = Self { state: State::Closed, ..Self::new(self.role) };
+        *self = Self { state: State::Closed, ..Self::with_rules(self.rules) };
+    }
+}
+
+/// What the message that is open is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    Text,
+    Binary,
+    CompressedText,
+    CompressedBinary,
+}
+
+impl Open {
+    fn is_compressed(self) -> bool {
+        matches!(self, Open::CompressedText | Open::CompressedBinary)
+    }
+
+    fn message(self, payload: Cow<'_, [u8]>) -> Message<'_> {
+        let kind = match self {
+            Open::Text | Open::CompressedText => MessageKind::Text,
+            Open::Binary | Open::CompressedBinary => MessageKind::Binary,
+        };
+        Message { kind, compressed: self.is_compressed(), payload }
     }
 }
 

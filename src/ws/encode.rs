@@ -1,4 +1,4 @@
-//! Values to frames, appended to a buffer (RFC 6455 section 5.2).
+//! Values to frames, appended to a buffer (RFC 6455 section 5.2, RFC 7692 section 6).
 //!
 //! Everything appends, and allocates nothing but the buffer's growth: a buffer with room for header
 //! and payload is not moved. Servers send unmasked frames, clients masked ones; the key is the
@@ -14,19 +14,58 @@ pub use super::header::HEADER_MAX;
 
 /// Appends an unmasked frame header (server role). The caller appends `payload_len` bytes.
 pub fn append_header(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload_len: usize) {
-    frame_header(fin, opcode, payload_len, None).append(out);
+    frame_header(fin, opcode.into(), payload_len, None).append(out);
+}
+
+/// Appends an unmasked header of the first frame of a compressed message (server role); `fin`: it
+/// is the only one. The caller appends `payload_len` bytes. Further frames are
+/// [`append_header`]'s.
+pub fn append_compressed_header(
+    out: &mut Vec<u8>,
+    fin: bool,
+    kind: MessageKind,
+    payload_len: usize,
+) {
+    frame_header(fin, First::compressed(kind), payload_len, None).append(out);
 }
 
 /// Appends a whole unmasked message in one frame (server role).
 #[inline]
 pub fn append_message(out: &mut Vec<u8>, kind: MessageKind, payload: &[u8]) {
-    append_frame(out, true, kind.into(), &[payload], None);
+    append_frame(out, true, Opcode::from(kind).into(), &[payload], None);
 }
 
 /// Appends a whole masked message in one frame (client role).
 #[inline]
 pub fn append_message_masked(out: &mut Vec<u8>, kind: MessageKind, payload: &[u8], key: [u8; 4]) {
-    append_frame(out, true, kind.into(), &[payload], Some(key));
+    append_frame(out, true, Opcode::from(kind).into(), &[payload], Some(key));
+}
+
+/// Appends a whole unmasked message whose payload is `deflated` already (server role).
+pub fn append_compressed_message(out: &mut Vec<u8>, kind: MessageKind, deflated: &[u8]) {
+    append_frame(out, true, First::compressed(kind), &[deflated], None);
+}
+
+/// Appends a whole masked message whose payload is `deflated` already (client role).
+pub fn append_compressed_message_masked(
+    out: &mut Vec<u8>,
+    kind: MessageKind,
+    deflated: &[u8],
+    key: [u8; 4],
+) {
+    append_compressed_masked(out, true, kind, deflated, key);
+}
+
+/// Appends the first masked frame of a compressed message (client role); `fin`: it is the only one.
+/// Further frames are [`append_masked`]'s.
+pub fn append_compressed_masked(
+    out: &mut Vec<u8>,
+    fin: bool,
+    kind: MessageKind,
+    deflated: &[u8],
+    key: [u8; 4],
+) {
+    append_frame(out, fin, First::compressed(kind), &[deflated], Some(key));
 }
 
 /// Appends an unmasked Ping frame (server role).
@@ -34,7 +73,7 @@ pub fn append_message_masked(out: &mut Vec<u8>, kind: MessageKind, payload: &[u8
 /// # Panics
 /// If the payload has more than 125 bytes.
 pub fn append_ping(out: &mut Vec<u8>, payload: &[u8]) {
-    append_frame(out, true, Opcode::Ping, &[payload], None);
+    append_frame(out, true, Opcode::Ping.into(), &[payload], None);
 }
 
 /// Appends an unmasked Pong frame (server role).
@@ -42,7 +81,7 @@ pub fn append_ping(out: &mut Vec<u8>, payload: &[u8]) {
 /// # Panics
 /// If the payload has more than 125 bytes; that of a Ping that was received never has.
 pub fn append_pong(out: &mut Vec<u8>, payload: &[u8]) {
-    append_frame(out, true, Opcode::Pong, &[payload], None);
+    append_frame(out, true, Opcode::Pong.into(), &[payload], None);
 }
 
 /// Appends an unmasked Close frame (server role). Without a code the body is empty and the reason
@@ -61,7 +100,7 @@ pub fn append_close_masked(out: &mut Vec<u8>, code: Option<CloseCode>, reason: &
 /// # Panics
 /// If it is a control frame that is not final or has more than 125 bytes.
 pub fn append_masked(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
-    append_frame(out, fin, opcode, &[payload], Some(key));
+    append_frame(out, fin, opcode.into(), &[payload], Some(key));
 }
 
 fn append_close_frame(
@@ -71,11 +110,11 @@ fn append_close_frame(
     key: Option<[u8; 4]>,
 ) {
     match code {
-        None => append_frame(out, true, Opcode::Close, &[], key),
+        None => append_frame(out, true, Opcode::Close.into(), &[], key),
         Some(code) => {
             let reason = close::cut_reason(reason).as_bytes();
             let body = [&code.get().to_be_bytes()[..], reason];
-            append_frame(out, true, Opcode::Close, &body, key);
+            append_frame(out, true, Opcode::Close.into(), &body, key);
         }
     }
 }
@@ -84,12 +123,12 @@ fn append_close_frame(
 fn append_frame(
     out: &mut Vec<u8>,
     fin: bool,
-    opcode: Opcode,
+    first: First,
     payload: &[&[u8]],
     key: Option<[u8; 4]>,
 ) {
     let payload_len = payload.iter().map(|part| part.len()).sum();
-    let header = frame_header(fin, opcode, payload_len, key);
+    let header = frame_header(fin, first, payload_len, key);
     out.reserve(header.wire_len() + payload_len);
     header.append(out);
     let payload_start = out.len();
@@ -102,12 +141,32 @@ fn append_frame(
 }
 
 #[inline]
-fn frame_header(fin: bool, opcode: Opcode, payload_len: usize, key: Option<[u8; 4]>) -> Header {
+fn frame_header(fin: bool, first: First, payload_len: usize, key: Option<[u8; 4]>) -> Header {
+    let First { opcode, compressed } = first;
     assert!(
         !opcode.is_control() || (fin && payload_len <= CONTROL_PAYLOAD_MAX),
         "a control frame is final and holds at most 125 bytes"
     );
-    Header { fin, opcode, key, payload_len: payload_len as u64 }
+    Header { fin, compressed, opcode, key, payload_len: payload_len as u64 }
+}
+
+/// What a frame's first byte says but for FIN.
+#[derive(Clone, Copy)]
+struct First {
+    opcode: Opcode,
+    compressed: bool,
+}
+
+impl First {
+    fn compressed(kind: MessageKind) -> Self {
+        Self { opcode: kind.into(), compressed: true }
+    }
+}
+
+impl From<Opcode> for First {
+    fn from(opcode: Opcode) -> Self {
+        Self { opcode, compressed: false }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use super::CloseCode;
 /// The text of each variant fits a Close frame as its reason: ASCII, and at most 123 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ProtocolError {
-    /// RSV1, RSV2 or RSV3 is set and no extension gives it a meaning (section 5.2).
+    /// RSV1, RSV2 or RSV3 is set and no extension gives it a meaning there (section 5.2, RFC 7692
+    /// section 6).
     #[error("reserved bit set")]
     ReservedBitSet,
     /// The opcode is one of 3-7 or 11-15 (section 5.2).
@@ -55,9 +56,14 @@ pub enum ProtocolError {
     /// A text message that is not UTF-8 (section 8.1).
     #[error("text is not UTF-8")]
     TextNotUtf8,
-    /// The declared lengths of a message's frames sum up to more than the limit (section 10.4).
+    /// The declared lengths of a message's frames sum up to more than the limit, or a compressed
+    /// one inflates to more (section 10.4).
     #[error("message over the size limit")]
     MessageTooBig,
+    /// A compressed message that is not what a compressor makes, or not all of it (RFC 7692 section
+    /// 7.2.2).
+    #[error("compressed message is corrupt")]
+    DeflateCorrupt,
     /// A message in more fragments than the limit (section 10.4).
     #[error("too many fragments")]
     TooManyFragments,
@@ -79,9 +85,9 @@ impl ProtocolError {
             | ProtocolError::StartWithinMessage
             | ProtocolError::CloseCodeCut
             | ProtocolError::CloseCodeReserved => CloseCode::PROTOCOL_ERROR,
-            ProtocolError::CloseReasonNotUtf8 | ProtocolError::TextNotUtf8 => {
-                CloseCode::INVALID_DATA
-            }
+            ProtocolError::CloseReasonNotUtf8
+            | ProtocolError::TextNotUtf8
+            | ProtocolError::DeflateCorrupt => CloseCode::INVALID_DATA,
             ProtocolError::MessageTooBig => CloseCode::TOO_BIG,
             ProtocolError::TooManyFragments => CloseCode::POLICY,
         }

@@ -1,10 +1,11 @@
-//! RFC 6455, sans-IO, both roles: handshake, frames, messages, close.
+//! RFC 6455 and 7692, sans-IO, both roles: handshake, frames, messages, compression, close.
 //!
 //! Bytes come in, values go out. Nothing here knows a socket, a clock or a thread. Too few bytes is
 //! `None`, a peer's fault is a closed enum with its close code or HTTP status.
 
 pub mod close;
 pub mod decode;
+pub mod deflate;
 pub mod encode;
 pub mod error;
 pub mod handshake;
@@ -14,6 +15,7 @@ pub mod utf8;
 
 pub use close::CloseCode;
 pub use decode::{DecodeLimits, Decoded, Decoder, Event, Message};
+pub use deflate::{DeflateParams, DeflatePool, DeflateSide, Deflater, Inflater, inflate_message};
 pub use error::ProtocolError;
 pub use header::Opcode;
 

@@ -18,7 +18,8 @@ pub struct ClientRequest<'a> {
     pub key: [u8; 16],
     /// Subprotocols offered, best first.
     pub subprotocols: &'a [&'a str],
-    /// The value of `Sec-WebSocket-Extensions`; empty: none is offered.
+    /// The value of `Sec-WebSocket-Extensions`, such as a [`DeflateOffer`](super::DeflateOffer)
+    /// shows; empty: none is offered.
     pub extensions: &'a str,
     /// Further headers, such as `Origin`.
     pub headers: &'a [(&'a str, &'a str)],
@@ -65,6 +66,18 @@ pub enum ResponseError {
     /// An extension that was not offered, or a list that cannot be read.
     #[error("the server chose an extension that was not offered")]
     ExtensionNotOffered,
+    /// permessage-deflate twice, or with a parameter that is unknown, repeated or out of range.
+    #[error("the server's answer about permessage-deflate breaks RFC 7692")]
+    DeflateMalformed,
+    /// permessage-deflate with other parameters than the offer allows.
+    #[error("the server chose parameters of permessage-deflate that were not offered")]
+    DeflateNotOffered,
+    /// The client is to compress with a window of 8 bits, which zlib cannot.
+    #[error(
+        "the server asks for a compression window of 8 bits, which cannot be had; \
+         offer permessage-deflate without client_max_window_bits"
+    )]
+    DeflateWindowTooSmall,
 }
 
 /// What client and server agreed on, borrowed from the answer.
@@ -72,7 +85,8 @@ pub enum ResponseError {
 pub struct Agreed<'a> {
     /// The subprotocol the server chose.
     pub subprotocol: Option<&'a str>,
-    /// The extensions the server chose, their parameters unchecked.
+    /// The extensions the server chose, their parameters unchecked:
+    /// [`DeflateOffer::check`](super::DeflateOffer::check) does that.
     pub extensions: Vec<Extension<'a>>,
 }
 

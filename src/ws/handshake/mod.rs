@@ -1,4 +1,5 @@
-//! The HTTP/1.1 upgrade, sans-IO, both roles (RFC 6455 sections 4.1 and 4.2, RFC 9112).
+//! The HTTP/1.1 upgrade, sans-IO, both roles (RFC 6455 sections 4.1 and 4.2, RFC 9112), and what
+//! is agreed on with it about compression (RFC 7692 section 7.1).
 //!
 //! Bytes come in, a checked request or response comes out; nothing here knows a socket, a clock or
 //! a path. A server goes three steps: [`HeadReader`] finds the end of the head while bytes arrive
@@ -11,6 +12,7 @@
 
 mod authority;
 mod client;
+mod deflate;
 mod error;
 mod extension;
 mod head;
@@ -24,6 +26,7 @@ use sha1::{Digest, Sha1};
 
 pub use authority::Authority;
 pub use client::{Agreed, ClientRequest, ClientRequestError, ResponseError};
+pub use deflate::{DeflateOffer, DeflatePolicy};
 pub use error::HandshakeError;
 pub use extension::Extension;
 pub use head::HeadReader;

@@ -1,8 +1,11 @@
 //! The rest of an opening handshake, for a path that speaks WebSocket, and the 101.
 
+use super::deflate::DeflateAnswer;
 use super::{
-    ACCEPT_LEN, Extension, HandshakeError, Request, VERSION, accept_of, extension, is_key, is_token,
+    ACCEPT_LEN, DeflatePolicy, Extension, HandshakeError, Request, VERSION, accept_of, extension,
+    is_key, is_token,
 };
+use crate::ws::DeflateParams;
 
 /// An opening handshake that fulfils RFC 6455 section 4.2.1. Nothing is sent yet: whoever holds it
 /// may still refuse for reasons of its own.
@@ -11,8 +14,9 @@ pub struct Upgrade<'a> {
     accept: [u8; ACCEPT_LEN],
     /// The subprotocol to confirm: the first of the client's list that is in ours.
     pub subprotocol: Option<&'a str>,
-    /// The extensions offered. None is confirmed.
+    /// The extensions offered. None is confirmed but what [`Upgrade::agree_deflate`] accepts.
     pub extensions: Vec<Extension<'a>>,
+    deflate: Option<DeflateAnswer>,
 }
 
 impl<'a> Request<'a> {
@@ -51,7 +55,7 @@ impl<'a> Request<'a> {
         for value in self.values("sec-websocket-extensions") {
             extension::parse(value, &mut extensions).ok_or(E::ExtensionMalformed)?;
         }
-        Ok(Upgrade { accept: accept_of(key), subprotocol, extensions })
+        Ok(Upgrade { accept: accept_of(key), subprotocol, extensions, deflate: None })
     }
 
     /// The first offered subprotocol that is ours, in our own bytes: what the client sent is never
@@ -70,8 +74,18 @@ impl<'a> Request<'a> {
 }
 
 impl Upgrade<'_> {
-    /// Appends the 101 to `out` (RFC 6455 section 4.2.2): four lines, a fifth with the subprotocol
-    /// if one was chosen, and the empty line. Frames follow at once.
+    /// Accepts the first offer of permessage-deflate that the policy allows, which the 101 then
+    /// confirms; `None`: there is none, and the connection is not compressed.
+    ///
+    /// # Panics
+    /// If a window of the policy is not 9 to 15 bits.
+    pub fn agree_deflate(&mut self, policy: &DeflatePolicy) -> Option<DeflateParams> {
+        self.deflate = policy.choose(&self.extensions);
+        self.deflate.map(|answer| answer.params)
+    }
+
+    /// Appends the 101 to `out` (RFC 6455 section 4.2.2): four lines, one each for a subprotocol
+    /// and for compression if agreed on, and the empty line. Frames follow at once.
     pub fn append_response(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -81,6 +95,10 @@ impl Upgrade<'_> {
         if let Some(subprotocol) = self.subprotocol {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(subprotocol.as_bytes());
+        }
+        if let Some(deflate) = self.deflate {
+            out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+            out.extend_from_slice(deflate.to_string().as_bytes());
         }
         out.extend_from_slice(b"\r\n\r\n");
     }
@@ -144,5 +162,29 @@ mod tests {
         let upgrade = request.upgrade(&[]).expect("acceptable");
         let names: Vec<_> = upgrade.extensions.iter().map(|extension| extension.name).collect();
         assert_eq!(names, ["a", "c"]);
+    }
+
+    #[test]
+    fn compression_is_confirmed_when_it_was_agreed_on() {
+        let head = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{REST}Sec-WebSocket-Extensions: x, permessage-deflate; \
+             server_max_window_bits=9\r\n\r\n"
+        );
+        let request = Request::parse(head.as_bytes()).expect("a request");
+        let mut upgrade = request.upgrade(&[]).expect("acceptable");
+        let line = |upgrade: &Upgrade<'_>| {
+            let mut out = Vec::new();
+            upgrade.append_response(&mut out);
+            let text = String::from_utf8(out).expect("ASCII");
+            let value = |line: &str| Some(line.split_once("Extensions: ")?.1.to_owned());
+            text.lines().find_map(value)
+        };
+        assert_eq!(line(&upgrade), None);
+        assert_eq!(upgrade.agree_deflate(&DeflatePolicy::SHARED), None);
+        assert_eq!(line(&upgrade), None);
+        let params = upgrade.agree_deflate(&DeflatePolicy::ANY).expect("acceptable");
+        assert_eq!((params.server_window_bits, params.client_window_bits), (9, 15));
+        let expected = "permessage-deflate; server_max_window_bits=9";
+        assert_eq!(line(&upgrade).as_deref(), Some(expected));
     }
 }
