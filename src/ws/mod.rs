@@ -8,9 +8,11 @@ pub mod decode;
 pub mod deflate;
 pub mod encode;
 pub mod error;
+mod frames;
 pub mod handshake;
 pub mod header;
 pub mod mask;
+pub mod pieces;
 pub mod utf8;
 
 pub use close::CloseCode;
@@ -18,6 +20,7 @@ pub use decode::{DecodeLimits, Decoded, Decoder, Event, Message};
 pub use deflate::{DeflateParams, DeflatePool, DeflateSide, Deflater, Inflater, inflate_message};
 pub use error::ProtocolError;
 pub use header::Opcode;
+pub use pieces::PieceDecoder;
 
 /// Which end of the connection this is: a server expects masked frames and sends unmasked ones, a
 /// client the reverse (RFC 6455 section 5.1).

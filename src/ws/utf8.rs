@@ -53,6 +53,61 @@ pub fn unmask_and_check(text: &mut [u8], key: Option<[u8; 4]>) -> Result<(), Pro
     check_end(carried)
 }
 
+/// Checks a text whose runs do not lie behind one another in memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Checker {
+    /// The first bytes of a character that is not complete.
+    held: [u8; 3],
+    held_len: u8,
+}
+
+impl Checker {
+    /// Checks the next run of bytes.
+    ///
+    /// # Errors
+    /// [`ProtocolError::TextNotUtf8`]: no further bytes can make this UTF-8.
+    #[inline]
+    pub fn check(&mut self, mut text: &[u8]) -> Result<(), ProtocolError> {
+        if self.held_len > 0 {
+            text = self.complete_held(text)?;
+        }
+        let carried = check(text)?;
+        if carried > 0 {
+            self.held[..carried].copy_from_slice(&text[text.len() - carried..]);
+            self.held_len = carried as u8;
+        }
+        Ok(())
+    }
+
+    /// Checks that the text ends with a character, and begins anew.
+    ///
+    /// # Errors
+    /// [`ProtocolError::TextNotUtf8`]: the last character is not complete.
+    #[inline]
+    pub fn finish(&mut self) -> Result<(), ProtocolError> {
+        check_end(usize::from(std::mem::take(&mut self.held_len)))
+    }
+
+    /// Takes from `text` what the held character lacks; gives the rest, empty if that is not all
+    /// there.
+    fn complete_held<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
+        let held_len = usize::from(self.held_len);
+        let character_len = match self.held[0] {
+            0xF0.. => 4,
+            0xE0.. => 3,
+            _ => 2,
+        };
+        let (added, rest) = text.split_at(text.len().min(character_len - held_len));
+        let mut character = [0; 4];
+        character[..held_len].copy_from_slice(&self.held[..held_len]);
+        character[held_len..held_len + added.len()].copy_from_slice(added);
+        let carried = check(&character[..held_len + added.len()])?;
+        self.held[..carried].copy_from_slice(&character[..carried]);
+        self.held_len = carried as u8;
+        Ok(rest)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +123,32 @@ mod tests {
                 assert_eq!(check_end(cut), Err(ProtocolError::TextNotUtf8));
             }
         }
+    }
+
+    #[test]
+    fn runs_apart_are_checked_like_one() {
+        let text = "a\u{7FF}b\u{800}\u{FFFF}\u{10000}\u{10FFFF}é".as_bytes();
+        for step in 1..=text.len() {
+            let mut checker = Checker::default();
+            for run in text.chunks(step) {
+                assert_eq!(checker.check(run), Ok(()), "in steps of {step}");
+            }
+            assert_eq!(checker.finish(), Ok(()));
+        }
+        for broken_at in 0..text.len() {
+            let mut broken = text.to_vec();
+            broken[broken_at] = 0xFF;
+            for step in 1..=broken.len() {
+                let mut checker = Checker::default();
+                let mut runs = broken.chunks(step).map(|run| checker.check(run));
+                let fault_at = runs.position(|result| result.is_err());
+                assert_eq!(fault_at, Some(broken_at / step), "{broken_at} in steps of {step}");
+            }
+        }
+        let mut checker = Checker::default();
+        assert_eq!(checker.check(&[b'x', 0xE2, 0x82]), Ok(()));
+        assert_eq!(checker.finish(), Err(ProtocolError::TextNotUtf8));
+        assert_eq!(checker.check(b"anew"), Ok(()));
     }
 
     #[test]

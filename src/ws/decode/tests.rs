@@ -6,13 +6,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::ws::encode;
 
-const LIMITS: DecodeLimits = DecodeLimits { message_size: 100_000, fragments: 8 };
+pub(in crate::ws) const LIMITS: DecodeLimits = DecodeLimits { message_size: 100_000, fragments: 8 };
 
-const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+pub(in crate::ws) const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
 /// Events that outlive the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
+pub(in crate::ws) enum Said {
     Message(MessageKind, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -32,10 +32,15 @@ impl From<Event<'_>> for Said {
     }
 }
 
-type Outcome = (Vec<Said>, Option<ProtocolError>);
+pub(in crate::ws) type Outcome = (Vec<Said>, Option<ProtocolError>);
 
 /// What a stream says when it comes in pieces that end at `cuts`.
-fn decode(decoder: &mut Decoder, stream: &[u8], cuts: &[usize], limits: &DecodeLimits) -> Outcome {
+pub(in crate::ws) fn decode(
+    decoder: &mut Decoder,
+    stream: &[u8],
+    cuts: &[usize],
+    limits: &DecodeLimits,
+) -> Outcome {
     let mut said = Vec::new();
     let mut start = 0;
     for &end in cuts.iter().chain([&stream.len()]) {
@@ -62,7 +67,7 @@ fn decode(decoder: &mut Decoder, stream: &[u8], cuts: &[usize], limits: &DecodeL
     (said, None)
 }
 
-fn decode_whole(role: Role, stream: &[u8]) -> Outcome {
+pub(in crate::ws) fn decode_whole(role: Role, stream: &[u8]) -> Outcome {
     decode(&mut Decoder::new(role), stream, &[], &LIMITS)
 }
 
@@ -71,7 +76,7 @@ fn decode_bytewise(role: Role, stream: &[u8]) -> Outcome {
     decode(&mut Decoder::new(role), stream, &cuts, &LIMITS)
 }
 
-fn masked(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+pub(in crate::ws) fn masked(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     encode::append_masked(&mut frame, fin, opcode, payload, KEY);
     frame
@@ -332,7 +337,7 @@ fn every_fault_has_a_reason_that_fits_its_close_frame() {
 }
 
 /// A frame that is good or bad in some way, of few and small kinds so that sequences make sense.
-fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+pub(in crate::ws) fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let opcode = prop_oneof![
         4 => Just(0_u8), 4 => Just(1), 2 => Just(2), 1 => Just(8), 2 => Just(9), 1 => Just(10),
         1 => 0..16_u8,
@@ -356,7 +361,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// A text message in fragments cut anywhere, so also inside characters, with pings between them.
-fn any_message() -> impl Strategy<Value = Vec<u8>> {
+pub(in crate::ws) fn any_message() -> impl Strategy<Value = Vec<u8>> {
     ("[aé€😀]{0,60}", proptest::collection::vec(0.0..1.0_f64, 0..5), any::<[u8; 4]>()).prop_map(
         |(text, mut cuts, key)| {
             cuts.sort_by(f64::total_cmp);
