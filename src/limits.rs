@@ -205,6 +205,21 @@ pub const CONN_FRAGMENTS_DEFAULT: u32 = ECHO_FRAGMENTS_DEFAULT;
 /// one while it waits, for the kernel writes to it.
 pub const CONN_READ_BUFFER_DEFAULT: usize = 16 * 1024;
 
+/// Payload bytes in a fragment of a [`MessageWriter`](crate::conn::MessageWriter), default: what
+/// gorilla/websocket buffers.
+pub const CONN_WRITE_BUFFER_DEFAULT: usize = 4 * 1024;
+
+/// Compressed bytes inflated at a time for a [`MessageReader`](crate::conn::MessageReader): what
+/// they make, at most a thousand times as much, has to be held.
+pub const CONN_INFLATE_STEP: usize = 256;
+
+/// Level a [`Conn`](crate::conn::Conn) compresses at, default: the fastest that finds anything, as
+/// with gorilla/websocket.
+pub const CONN_DEFLATE_LEVEL_DEFAULT: u8 = 1;
+
+/// Milliseconds a peer has to take our Close before a read that has failed says so.
+pub const CONN_CLOSE_FLUSH_MS: u64 = 1_000;
+
 /// Bytes queued on a [`Conn`](crate::conn::Conn), behind the write in flight, from which on the
 /// next frame waits. A frame of any size may enter below it.
 pub const CONN_QUEUE_MAX: usize = 64 * 1024;

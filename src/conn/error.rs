@@ -35,9 +35,58 @@ pub enum Error {
     /// fault. It was not sent, and the connection survives.
     #[error("the payload of a control frame has at most 125 bytes")]
     ControlTooLong,
+    /// A message writer was given up after a part of its message was sent. The rest cannot be made
+    /// up, so the connection sends nothing any more, and all later writes give the same.
+    #[error("a message was begun and not finished, so no other can follow")]
+    MessageCut,
+    /// More is queued than may be, because the peer does not take it. The control frame was not
+    /// queued; later ones may be.
+    #[error("too much is queued for the peer")]
+    QueueFull,
+    /// A handler of control frames failed. All later reads give the same.
+    #[error("a handler failed: {0}")]
+    Handler(Arc<dyn std::error::Error + Send + Sync>),
+    /// A message is not the JSON that was expected, or a value cannot be written as JSON. The
+    /// connection survives, and the message is consumed.
+    #[error("JSON: {0}")]
+    Json(Arc<serde_json::Error>),
+    /// The connection was dropped.
+    #[error("the connection was dropped")]
+    Dropped,
     /// The socket failed. All later calls of this direction give the same.
     #[error("the socket failed: {0}")]
     Io(Arc<io::Error>),
+}
+
+/// What a handler of control frames may fail with.
+pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
+
+impl From<HandlerError> for Error {
+    fn from(error: HandlerError) -> Self {
+        Self::Handler(error.into())
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(Arc::new(error))
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Closed(_) => io::ErrorKind::UnexpectedEof,
+            Error::Protocol(_) | Error::TextNotUtf8 | Error::Json(_) => io::ErrorKind::InvalidData,
+            Error::TimedOut => io::ErrorKind::TimedOut,
+            Error::ControlTooLong => io::ErrorKind::InvalidInput,
+            Error::QueueFull => io::ErrorKind::WouldBlock,
+            Error::CloseSent | Error::MessageCut | Error::Dropped => io::ErrorKind::BrokenPipe,
+            Error::Handler(_) => io::ErrorKind::Other,
+            Error::Io(cause) => cause.kind(),
+        };
+        io::Error::new(kind, error)
+    }
 }
 
 impl From<io::Error> for Error {

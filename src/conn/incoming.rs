@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -41,6 +42,16 @@ impl Incoming {
     /// What was received and not consumed.
     pub(super) fn rest(&mut self) -> &mut [u8] {
         &mut self.chunk[self.consumed..]
+    }
+
+    /// Where [`rest`](Self::rest) begins among what was [received](Self::received).
+    pub(super) fn position(&self) -> usize {
+        self.consumed
+    }
+
+    /// Bytes that were received, until more are waited for.
+    pub(super) fn received(&self, at: &Range<usize>) -> &[u8] {
+        &self.chunk[at.clone()]
     }
 
     /// Is done with the first `len` bytes of [`rest`](Self::rest).

@@ -21,10 +21,11 @@ use tokio_uring::net::TcpStream;
 use tokio_uring::{InFlightOneshot, WriteData, WriteTransform};
 
 use super::Error;
+use super::controls::{Control, check_control};
 use super::keys::Keys;
 use super::wakers::Wakers;
 use crate::limits;
-use crate::ws::{CloseCode, Opcode, Role, encode};
+use crate::ws::{MessageKind, Opcode, Role, encode};
 
 /// The sending side of one socket. Dropped, it shuts the socket down, which ends what is in flight.
 pub(super) struct Outgoing {
@@ -101,54 +102,65 @@ impl Outgoing {
 
     /// Queues a frame. The caller has checked that it may.
     pub(super) fn queue(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) {
+        self.append(|role, out, keys| match role {
+            Role::Server => {
+                out.reserve(encode::HEADER_MAX + payload.len());
+                encode::append_header(out, fin, opcode, payload.len());
+                out.extend_from_slice(payload);
+            }
+            Role::Client => encode::append_masked(out, fin, opcode, payload, keys.draw()),
+        });
+    }
+
+    /// Queues the first frame of a compressed message. The caller has checked that it may.
+    pub(super) fn queue_compressed(&mut self, fin: bool, kind: MessageKind, deflated: &[u8]) {
+        self.append(|role, out, keys| match role {
+            Role::Server => {
+                out.reserve(encode::HEADER_MAX + deflated.len());
+                encode::append_compressed_header(out, fin, kind, deflated.len());
+                out.extend_from_slice(deflated);
+            }
+            Role::Client => {
+                encode::append_compressed_masked(out, fin, kind, deflated, keys.draw());
+            }
+        });
+    }
+
+    /// Queues a control frame and begins to send it, without waiting. While the queue is full only
+    /// the latest Pong is kept, and sent behind what is in it.
+    ///
+    /// # Errors
+    /// As [`check_open`](Self::check_open); the frame is too long; a Ping finds the queue full.
+    pub(super) fn queue_control(&mut self, control: Control<'_>) -> Result<(), Error> {
+        check_control(control)?;
+        self.check_open()?;
+        let is_full = self.queued.len() >= limits::CONN_QUEUE_MAX;
+        match control {
+            Control::Ping(_) if is_full => return Err(Error::QueueFull),
+            Control::Pong(payload) if is_full => self.held_pong = Some(payload.to_vec()),
+            Control::Ping(payload) => self.queue(true, Opcode::Ping, payload),
+            Control::Pong(payload) => {
+                self.held_pong = None;
+                self.queue(true, Opcode::Pong, payload);
+            }
+            Control::Close(code, reason) => {
+                self.append(|role, out, keys| match role {
+                    Role::Server => encode::append_close(out, code, reason),
+                    Role::Client => encode::append_close_masked(out, code, reason, keys.draw()),
+                });
+                self.close_queued = true;
+                self.held_pong = None;
+            }
+        }
+        self.submit_queued();
+        Ok(())
+    }
+
+    fn append(&mut self, append: impl FnOnce(Role, &mut Vec<u8>, &mut Keys)) {
         debug_assert!(self.fault.is_none() && !self.close_queued);
         let len_before = self.queued.len();
-        match self.role {
-            Role::Server => {
-                self.queued.reserve(encode::HEADER_MAX + payload.len());
-                encode::append_header(&mut self.queued, fin, opcode, payload.len());
-                self.queued.extend_from_slice(payload);
-            }
-            Role::Client => {
-                let key = self.keys.draw();
-                encode::append_masked(&mut self.queued, fin, opcode, payload, key);
-            }
-        }
+        append(self.role, &mut self.queued, &mut self.keys);
         self.queued_end += (self.queued.len() - len_before) as u64;
-    }
-
-    /// Queues the Close, unless there was one or the connection has failed, and begins to send.
-    pub(super) fn queue_close(&mut self, code: Option<CloseCode>, reason: &str) {
-        if self.check_open().is_err() {
-            return;
-        }
-        let len_before = self.queued.len();
-        match self.role {
-            Role::Server => encode::append_close(&mut self.queued, code, reason),
-            Role::Client => {
-                let key = self.keys.draw();
-                encode::append_close_masked(&mut self.queued, code, reason, key);
-            }
-        }
-        self.queued_end += (self.queued.len() - len_before) as u64;
-        self.close_queued = true;
-        self.held_pong = None;
-        self.submit_queued();
-    }
-
-    /// Queues the answer to a Ping and begins to send it, without waiting. While the queue is full
-    /// only the latest is kept, which is all RFC 6455 asks for (section 5.5.3); after a Close, or
-    /// a fault, none.
-    pub(super) fn queue_pong(&mut self, payload: &[u8]) {
-        if self.check_open().is_err() {
-            return;
-        }
-        if self.queued.len() >= limits::CONN_QUEUE_MAX {
-            self.held_pong = Some(payload.to_vec());
-            return;
-        }
-        self.queue(true, Opcode::Pong, payload);
-        self.submit_queued();
     }
 
     /// Where the queue ends now, for [`poll_written`](Self::poll_written).
@@ -200,6 +212,12 @@ impl Outgoing {
         }
     }
 
+    /// Tells the peer that nothing more will be sent. Everything queued must have been.
+    pub(super) fn shutdown_write(&self) {
+        // ENOTCONN: the peer is gone, which reading reports.
+        let _ = self.stream().shutdown(Shutdown::Write);
+    }
+
     /// Takes the socket out; `None` if anything is on its way.
     pub(super) fn take_stream(&mut self) -> Option<Rc<TcpStream>> {
         if self.in_flight.is_some() || !self.queued.is_empty() {
@@ -215,11 +233,12 @@ impl Outgoing {
 
     /// Begins a write of all that is queued, unless one is in flight. It will be sent as far as the
     /// kernel has room for it even if nobody waits.
-    fn submit_queued(&mut self) {
+    pub(super) fn submit_queued(&mut self) {
         if self.in_flight.is_some() || self.queued.is_empty() {
             return;
         }
         let buffer = std::mem::replace(&mut self.queued, std::mem::take(&mut self.spare));
+        // None is held once a Close is queued.
         if let Some(pong) = self.held_pong.take() {
             self.queue(true, Opcode::Pong, &pong);
         }

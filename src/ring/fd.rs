@@ -5,6 +5,7 @@
 //! that only lend numbers, and sets the one socket option no crate of ours wraps.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -37,6 +38,23 @@ pub fn set_client_options(socket: &TcpStream, user_timeout: Duration) -> io::Res
 /// The descriptor table is full.
 pub fn duplicate(socket: &TcpStream) -> io::Result<OwnedFd> {
     borrow(socket).try_clone_to_owned()
+}
+
+/// The address this end of `socket` is bound to.
+///
+/// # Errors
+/// The kernel's; it gives none for an open TCP socket.
+pub fn local_addr(socket: &TcpStream) -> io::Result<SocketAddr> {
+    Ok(SocketAddr::try_from(rustix::net::getsockname(borrow(socket))?)?)
+}
+
+/// The address of the other end of `socket`.
+///
+/// # Errors
+/// The peer is gone already.
+pub fn peer_addr(socket: &TcpStream) -> io::Result<SocketAddr> {
+    let address = rustix::net::getpeername(borrow(socket))?.ok_or(Errno::NOTCONN)?;
+    Ok(SocketAddr::try_from(address)?)
 }
 
 /// Ends listening on the socket behind `listener` and all its duplicates: accepts in flight on any
