@@ -12,7 +12,7 @@ use std::time::Duration;
 use pair::run;
 use tidegate::conn::{CookieJar, DialError, Dialer, Proxy, Response, Upgrader, UrlError};
 use tidegate::ws::MessageKind;
-use tidegate::ws::handshake::{Request, ResponseError};
+use tidegate::ws::handshake::{DeflateOffer, DeflatePolicy, Request, ResponseError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -113,6 +113,80 @@ fn the_two_ends_of_the_library_agree() {
         assert_eq!(conn.read_message().await.expect("an echo").as_text(), Some("hello"));
         assert_eq!(server.await.expect("no panic").subprotocol(), Some("v2"));
     });
+}
+
+/// Every pairing of an offer and a policy; what both agree on is what both do, or an echo of a large
+/// message would not be the message.
+#[test]
+fn the_two_ends_agree_on_compression_or_on_none() {
+    let small = DeflateOffer { server_window_bits: 9, ..DeflateOffer::ANY };
+    let small_policy = DeflatePolicy { client_window_bits_max: 9, ..DeflatePolicy::ANY };
+    for (offer, policy, line) in [
+        (None, None, None),
+        (Some(DeflateOffer::ANY), None, None),
+        (None, Some(DeflatePolicy::ANY), None),
+        (Some(DeflateOffer::ANY), Some(DeflatePolicy::ANY), Some("permessage-deflate")),
+        (Some(small), Some(DeflatePolicy::SHARED), None),
+        (
+            Some(small),
+            Some(small_policy),
+            Some("permessage-deflate; server_max_window_bits=9; client_max_window_bits=9"),
+        ),
+        (
+            Some(DeflateOffer::ANY),
+            Some(DeflatePolicy::SHARED),
+            Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+        ),
+    ] {
+        run(async {
+            let (listener, address) = listen();
+            let listener = tokio_uring::net::TcpListener::from_std(listener);
+            let server = tokio_uring::spawn(async move {
+                let (stream, _) = listener.accept().await.expect("a client");
+                let upgrader = Upgrader::new().compression(policy);
+                let mut conn = upgrader.upgrade(stream).await.expect("a connection");
+                while let Ok(message) = conn.read_message().await {
+                    conn.write_message(message.kind, &message.payload).await.expect("a reader");
+                }
+            });
+            let dialer = dialer().compression(offer);
+            let dialed = dialer.dial(&format!("ws://{address}/"), &[]).await;
+            let (mut conn, response) = dialed.expect("a connection");
+            assert_eq!(response.header("sec-websocket-extensions"), line);
+            let text = "the tide comes in, the tide goes out; ".repeat(3_000);
+            for _ in 0..3 {
+                conn.write_message(MessageKind::Text, text.as_bytes()).await.expect("a reader");
+                assert_eq!(conn.read_message().await.expect("an echo").as_text(), Some(&*text));
+            }
+            drop(conn);
+            server.await.expect("no panic");
+        });
+    }
+}
+
+/// A server that answers an offer with what was not in it is of no use.
+#[test]
+fn compression_that_was_not_offered_is_refused() {
+    for (offer, answer, expect) in [
+        (None, "permessage-deflate", ResponseError::ExtensionNotOffered),
+        (
+            Some(DeflateOffer { client_window_bits: None, ..DeflateOffer::ANY }),
+            "permessage-deflate; client_max_window_bits=9",
+            ResponseError::DeflateNotOffered,
+        ),
+    ] {
+        let more = format!("Sec-WebSocket-Extensions: {answer}\r\n");
+        let (server, address) = serve(move |request| switching(request, &more));
+        run(async {
+            let dialer = dialer().compression(offer);
+            let error = dialer.dial(&format!("ws://{address}/"), &[]).await.err();
+            let refused = matches!(
+                &error, Some(DialError::BadHandshake { error, .. }) if *error == expect
+            );
+            assert!(refused, "{error:?}");
+        });
+        server.join().expect("no panic");
+    }
 }
 
 fn request_origin(address: SocketAddr) -> String {

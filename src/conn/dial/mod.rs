@@ -24,7 +24,7 @@ use crate::conn::exchange::{Deadline, Exchange};
 use crate::conn::{Conn, ConnParts};
 use crate::limits;
 use crate::ws::Role;
-use crate::ws::handshake::ClientRequest;
+use crate::ws::handshake::{ClientRequest, DeflateOffer};
 use answer::{read_body, read_response, send};
 use headers::Headers;
 use tunnel::tunnel;
@@ -47,7 +47,10 @@ pub struct Dialer {
     proxy: Proxy,
     net_dial: Option<Arc<NetDial>>,
     jar: Option<Arc<dyn CookieJar>>,
+    /// What is offered; `None`: no compression.
+    deflate: Option<DeflateOffer>,
     read_buffer_size: usize,
+    write_buffer_size: usize,
 }
 
 type NetDial = dyn Fn(String) -> Dialing + Send + Sync;
@@ -61,7 +64,9 @@ impl Default for Dialer {
             proxy: Proxy::from_environment(),
             net_dial: None,
             jar: None,
+            deflate: None,
             read_buffer_size: limits::CONN_READ_BUFFER_DEFAULT,
+            write_buffer_size: limits::CONN_WRITE_BUFFER_DEFAULT,
         }
     }
 }
@@ -110,10 +115,33 @@ impl Dialer {
         self
     }
 
+    /// Whether to offer permessage-deflate, in the way browsers do: [`DeflateOffer::ANY`]. Off by
+    /// default: it costs processor time for each message, and up to 340 KiB a connection.
+    pub fn enable_compression(self, enabled: bool) -> Self {
+        self.compression(enabled.then_some(DeflateOffer::ANY))
+    }
+
+    /// What to offer of permessage-deflate (RFC 7692); `None`: nothing, which is the default. The
+    /// server may decline.
+    ///
+    /// # Panics
+    /// [`Dialer::dial`] does, if a window of the offer is out of its range.
+    pub fn compression(mut self, offer: Option<DeflateOffer>) -> Self {
+        self.deflate = offer;
+        self
+    }
+
     /// Bytes of the buffer each connection reads its socket into, at least 1; without it,
     /// [`limits::CONN_READ_BUFFER_DEFAULT`].
     pub fn read_buffer_size(mut self, bytes: usize) -> Self {
         self.read_buffer_size = bytes.max(1);
+        self
+    }
+
+    /// Bytes of payload in a fragment of a message that is written in pieces, at least 1; without
+    /// it, [`limits::CONN_WRITE_BUFFER_DEFAULT`].
+    pub fn write_buffer_size(mut self, bytes: usize) -> Self {
+        self.write_buffer_size = bytes.max(1);
         self
     }
 
@@ -137,12 +165,13 @@ impl Dialer {
         let cookie = self.jar.as_ref().and_then(|jar| jar.cookies(&url.as_http()));
         let headers = Headers::new(&host, &url, cookie.as_deref(), headers)?;
         let subprotocols: Vec<&str> = self.subprotocols.iter().map(String::as_str).collect();
+        let extensions = self.deflate.map(|offer| offer.to_string()).unwrap_or_default();
         let request = ClientRequest {
             host: headers.host,
             target: &url.target,
             key: draw_key(),
             subprotocols: &subprotocols,
-            extensions: "",
+            extensions: &extensions,
             headers: &headers.rest,
         };
         let mut bytes = Vec::new();
@@ -154,8 +183,15 @@ impl Dialer {
             cookies::keep(jar.as_ref(), &url.as_http(), &response);
         }
         let head = &received[..head_len];
-        let subprotocol = match request.check(head) {
-            Ok(agreed) => agreed.subprotocol.map(str::to_owned),
+        let agreed = request.check(head).and_then(|agreed| {
+            let deflate = match &self.deflate {
+                Some(offer) => offer.check(&agreed.extensions)?,
+                None => None,
+            };
+            Ok((agreed.subprotocol.map(str::to_owned), deflate))
+        });
+        let (subprotocol, deflate) = match agreed {
+            Ok(agreed) => agreed,
             Err(error) => {
                 read_body(&mut exchange, &mut response, received, head_len).await;
                 return Err(DialError::BadHandshake { error, response: Some(Box::new(response)) });
@@ -164,7 +200,9 @@ impl Dialer {
         let parts = ConnParts {
             leftover: received[head_len..].to_vec(),
             subprotocol,
+            deflate,
             read_buffer_size: self.read_buffer_size,
+            write_buffer_size: self.write_buffer_size,
             ..ConnParts::new(Role::Client)
         };
         Ok((Conn::new(exchange.into_stream(), parts), response))
@@ -200,6 +238,7 @@ impl fmt::Debug for Dialer {
             .field("handshake_timeout", &self.handshake_timeout)
             .field("subprotocols", &self.subprotocols)
             .field("proxy", &self.proxy)
+            .field("deflate", &self.deflate)
             .finish_non_exhaustive()
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use super::{AnswerError, UpgradeError, UpgradeRefusal, Upgrader};
 use crate::conn::exchange::Exchange;
 use crate::conn::{Conn, ConnParts};
-use crate::ws::Role;
 use crate::ws::handshake::{HandshakeError, Reply, Request, is_header, is_own_header};
+use crate::ws::{DeflateParams, Role};
 
 self_cell::self_cell! {
     /// What was received and the request read from it.
@@ -116,7 +116,7 @@ impl Handshake {
     /// # Errors
     /// The request is refused, and has been answered; the peer is gone; or time is up.
     pub async fn upgrade(mut self) -> Result<Conn, UpgradeError> {
-        let (response, subprotocol) = match self.decide() {
+        let (response, agreed) = match self.decide() {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 let reply = (self.upgrader.error_reply)(Some(self.request()), &refusal);
@@ -131,8 +131,10 @@ impl Handshake {
         sent.map_err(|_| UpgradeError::PeerGone)?;
         let parts = ConnParts {
             leftover: self.head.into_leftover(),
-            subprotocol,
+            subprotocol: agreed.subprotocol,
+            deflate: agreed.deflate,
             read_buffer_size: self.upgrader.read_buffer_size,
+            write_buffer_size: self.upgrader.write_buffer_size,
             ..ConnParts::new(Role::Server)
         };
         Ok(Conn::new(self.exchange.into_stream(), parts))
@@ -147,14 +149,14 @@ impl Handshake {
         self.exchange.finish(response, self.head.into_buffer()).await;
     }
 
-    /// The 101 and the subprotocol in it.
-    fn decide(&self) -> Result<(Vec<u8>, Option<String>), UpgradeRefusal> {
+    /// The 101 and what is agreed on in it.
+    fn decide(&self) -> Result<(Vec<u8>, Agreed), UpgradeRefusal> {
         let request = self.request();
         let ours: Vec<&str> = match &self.subprotocol {
             Some(chosen) => vec![chosen],
             None => self.upgrader.subprotocols.iter().map(String::as_str).collect(),
         };
-        let upgrade = request.upgrade(&ours)?;
+        let mut upgrade = request.upgrade(&ours)?;
         if !(self.upgrader.check_origin)(request) {
             let origin = request.origin()?.unwrap_or_default();
             return Err(UpgradeRefusal::OriginNotAllowed {
@@ -162,10 +164,17 @@ impl Handshake {
                 host: request.host.into(),
             });
         }
+        let deflate = self.upgrader.deflate.and_then(|policy| upgrade.agree_deflate(&policy));
         let mut response = Vec::new();
         upgrade.append_response_with(&self.headers, &mut response);
-        Ok((response, upgrade.subprotocol.map(str::to_owned)))
+        Ok((response, Agreed { subprotocol: upgrade.subprotocol.map(str::to_owned), deflate }))
     }
+}
+
+/// What the connection needs to know of a 101.
+struct Agreed {
+    subprotocol: Option<String>,
+    deflate: Option<DeflateParams>,
 }
 
 impl fmt::Debug for Handshake {

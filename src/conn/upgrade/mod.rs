@@ -13,7 +13,7 @@ use tokio_uring::net::TcpStream;
 use crate::conn::Conn;
 use crate::conn::exchange::{Deadline, Exchange, HeadEnd};
 use crate::limits;
-use crate::ws::handshake::{Reply, Request};
+use crate::ws::handshake::{DeflatePolicy, Reply, Request};
 use handshake::Head;
 
 pub use error::{AnswerError, UpgradeError, UpgradeRefusal};
@@ -37,7 +37,10 @@ pub struct Upgrader {
     error_reply: Arc<ErrorReply>,
     /// Ends handshakes in flight when it turns true.
     cut: Option<watch::Receiver<bool>>,
+    /// What is agreed to; `None`: no compression.
+    deflate: Option<DeflatePolicy>,
     read_buffer_size: usize,
+    write_buffer_size: usize,
 }
 
 type CheckOrigin = dyn Fn(&Request<'_>) -> bool + Send + Sync;
@@ -51,7 +54,9 @@ impl Default for Upgrader {
             check_origin: Arc::new(|request| request.is_same_origin()),
             error_reply: Arc::new(|_, refusal| refusal.reply()),
             cut: None,
+            deflate: None,
             read_buffer_size: limits::CONN_READ_BUFFER_DEFAULT,
+            write_buffer_size: limits::CONN_WRITE_BUFFER_DEFAULT,
         }
     }
 }
@@ -101,10 +106,34 @@ impl Upgrader {
         self
     }
 
+    /// Whether to compress messages for clients that offer permessage-deflate, with whatever
+    /// windows and context they ask for: [`DeflatePolicy::ANY`]. Off by default: it costs
+    /// processor time for each message, and up to 340 KiB a connection.
+    pub fn enable_compression(self, enabled: bool) -> Self {
+        self.compression(enabled.then_some(DeflatePolicy::ANY))
+    }
+
+    /// What to agree to when a client offers permessage-deflate (RFC 7692); `None`: nothing, which
+    /// is the default.
+    ///
+    /// # Panics
+    /// When a client offers it, if a window of the policy is not 9 to 15 bits.
+    pub fn compression(mut self, policy: Option<DeflatePolicy>) -> Self {
+        self.deflate = policy;
+        self
+    }
+
     /// Bytes of the buffer each connection reads its socket into, at least 1; without it,
     /// [`limits::CONN_READ_BUFFER_DEFAULT`].
     pub fn read_buffer_size(mut self, bytes: usize) -> Self {
         self.read_buffer_size = bytes.max(1);
+        self
+    }
+
+    /// Bytes of payload in a fragment of a message that is written in pieces, at least 1; without
+    /// it, [`limits::CONN_WRITE_BUFFER_DEFAULT`].
+    pub fn write_buffer_size(mut self, bytes: usize) -> Self {
+        self.write_buffer_size = bytes.max(1);
         self
     }
 
@@ -159,6 +188,7 @@ impl fmt::Debug for Upgrader {
         f.debug_struct("Upgrader")
             .field("handshake_timeout", &self.handshake_timeout)
             .field("subprotocols", &self.subprotocols)
+            .field("deflate", &self.deflate)
             .finish_non_exhaustive()
     }
 }
