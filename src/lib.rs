@@ -26,3 +26,8 @@ pub mod session;
 pub mod shard;
 pub mod stats;
 pub mod ws;
+
+/// The Rust of README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,8 @@
 """Fixtures of the tests with real clients."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -55,6 +57,15 @@ def node():
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def browse(node):
+    """Runs page.mjs and gives what it found out."""
+    path = shutil.which(os.environ.get("CHROMIUM", "chromium"))
+    assert path, "there is no Chromium; run: scripts/tools"
+    run = lambda *arguments: node("page.mjs", *arguments, environment={"CHROMIUM": path})
+    return lambda *arguments: json.loads(run(*arguments))
 
 
 @pytest.fixture(autouse=True)

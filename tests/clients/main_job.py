@@ -31,11 +31,12 @@ def open_socket(gateway, path, **options):
     return websockets.connect(gateway.url(path), proxy=None, max_size=None, **options)
 
 
-async def python_echoes(gateway):
-    """Text, binary, 1 MiB and fragments come back as they were, through Python's `websockets`."""
+async def python_echoes(gateway, **options):
+    """Text, binary, 1 MiB and fragments come back as they were, through Python's `websockets`.
+    Gives what was agreed on about extensions."""
     large = bytes(range(256)) * (MEBIBYTE // 256)
     text = "grüße 🌊 " * 100
-    async with asyncio.timeout(15), open_socket(gateway, "/echo") as socket:
+    async with asyncio.timeout(15), open_socket(gateway, "/echo", **options) as socket:
         for message in ["hello", text, "", b"\x00\xff", b"", large, "x" * MEBIBYTE]:
             await socket.send(message)
             answer = await socket.recv()
@@ -46,6 +47,7 @@ async def python_echoes(gateway):
         assert await socket.recv() == b"abc"
         await (await socket.ping(b"still there?"))
     assert socket.close_code == 1000
+    return socket.response.headers.get("Sec-WebSocket-Extensions")
 
 
 async def python_receives(gateway, headers=()):

@@ -3,22 +3,9 @@
 import contextlib
 import http.server
 import json
-import os
-import shutil
 import threading
 
-import pytest
-
 import gateway as gateways
-
-
-@pytest.fixture
-def browse(node):
-    """Runs page.mjs and gives what it found out."""
-    path = shutil.which(os.environ.get("CHROMIUM", "chromium"))
-    assert path, "there is no Chromium; run: scripts/tools"
-    run = lambda *arguments: node("page.mjs", *arguments, environment={"CHROMIUM": path})
-    return lambda *arguments: json.loads(run(*arguments))
 
 
 @contextlib.contextmanager

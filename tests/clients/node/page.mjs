@@ -1,6 +1,8 @@
-// Headless Chromium on pages that connect to the gateway.
+// Headless Chromium on pages that connect to the gateway, and on those of the library's examples.
 // Usage: page.mjs demo URL ADMIN SHOTS    the demo page, at desktop and phone size
 //        page.mjs foreign URL             a page of another origin; prints what became of it
+//        page.mjs echo URL                the page of examples/echo
+//        page.mjs chat URL                two members in one room of examples/chat, one in another
 // Prints one JSON object. CHROMIUM is the path of the browser.
 
 import assert from "node:assert/strict";
@@ -34,10 +36,10 @@ const browser = await chromium.launchPersistentContext(profile, {
 });
 try {
   browser.setDefaultTimeout(DEADLINE_MS);
-  const page = await browser.newPage();
   const complaints = [];
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  const result = mode === "demo" ? await demo(page, ...rest) : await foreign(page);
+  browser.on("page", (page) => page.on("pageerror", (error) => complaints.push(String(error))));
+  const page = await browser.newPage();
+  const result = await { demo, foreign, echo, chat }[mode](page, ...rest);
   console.log(JSON.stringify({ ...result, complaints }));
 } finally {
   await browser.close();
@@ -80,4 +82,41 @@ async function foreign(page) {
   await page.goto(url);
   await page.waitForFunction(() => document.title !== "connecting");
   return { title: await page.title() };
+}
+
+async function echo(page) {
+  await page.goto(url);
+  const shows = (text) => page.getByText(text, { exact: true }).waitFor();
+  await page.click("#open");
+  await shows("connected");
+  await page.fill("#text", "grüße 🌊");
+  await page.click("#send");
+  await shows("received: grüße 🌊");
+  await page.click("#close");
+  await shows("closed with 1000");
+  return { lines: await page.locator("#log li").allTextContents() };
+}
+
+async function chat(first) {
+  const pages = { ann: first, bob: await browser.newPage(), eve: await browser.newPage() };
+  for (const [name, page] of Object.entries(pages)) {
+    await page.goto(`${url}?room=${name === "eve" ? "elsewhere" : "tides & waves"}`);
+    await page.getByText("connected", { exact: true }).waitFor();
+    await page.fill("#name", name);
+  }
+  const says = async (name, text) => {
+    await pages[name].fill("#text", text);
+    await pages[name].press("#text", "Enter");
+    await pages[name].getByText(`${name}: ${text}`, { exact: true }).waitFor();
+  };
+  await says("ann", "is the tide in?");
+  await pages.bob.getByText("ann: is the tide in?", { exact: true }).waitFor();
+  await says("bob", "<b>nearly</b>");
+  await pages.ann.getByText("bob: <b>nearly</b>", { exact: true }).waitFor();
+  await says("eve", "nobody hears me");
+  const lines = {};
+  for (const [name, page] of Object.entries(pages)) {
+    lines[name] = await page.locator("#log li").allTextContents();
+  }
+  return { lines };
 }
