@@ -1,5 +1,6 @@
 //! Messages put together to one stream of bytes.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -37,6 +38,51 @@ impl<'a> JoinMessages<'a> {
     pub(super) fn new(half: &'a mut ReadHalf, separator: Vec<u8>) -> Self {
         Self { half, separator, state: State::AwaitMessage }
     }
+
+    /// Copies the next bytes of the stream to `buf` and says how many; 0 is its end, unless `buf`
+    /// is empty. Cancellation: a call that is dropped loses nothing.
+    ///
+    /// # Errors
+    /// As [`ReadHalf::read_message`]; after [`Error::TimedOut`] the stream goes on.
+    pub async fn read(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
+        let mut buf = ReadBuf::new(buf);
+        poll_fn(|cx| self.poll_copy(cx, &mut buf)).await?;
+        Ok(buf.filled().len())
+    }
+
+    fn poll_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let filled_before = buf.filled().len();
+        while buf.remaining() > 0 && buf.filled().len() == filled_before {
+            match &mut self.state {
+                State::AwaitMessage => match ready!(self.half.poll_next(cx)) {
+                    Ok(_) => self.state = State::WithinMessage(Lent::Made(0..0)),
+                    Err(error) if is_regular_end(&error) => return Poll::Ready(Ok(())),
+                    Err(error) => return Poll::Ready(Err(error)),
+                },
+                State::WithinMessage(rest) if rest.is_empty() => {
+                    match ready!(self.half.poll_lend(cx))? {
+                        Some(lent) => *rest = lent,
+                        None => self.state = State::WithinSeparator(0),
+                    }
+                }
+                State::WithinMessage(rest) => rest.copy_to(self.half, buf),
+                State::WithinSeparator(given) if *given == self.separator.len() => {
+                    self.state = State::AwaitMessage;
+                }
+                State::WithinSeparator(given) => {
+                    let rest = &self.separator[*given..];
+                    let len = rest.len().min(buf.remaining());
+                    buf.put_slice(&rest[..len]);
+                    *given += len;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl AsyncRead for JoinMessages<'_> {
@@ -45,34 +91,7 @@ impl AsyncRead for JoinMessages<'_> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let filled_before = buf.filled().len();
-        while buf.remaining() > 0 && buf.filled().len() == filled_before {
-            match &mut this.state {
-                State::AwaitMessage => match ready!(this.half.poll_next(cx)) {
-                    Ok(_) => this.state = State::WithinMessage(Lent::Made(0..0)),
-                    Err(error) if is_regular_end(&error) => return Poll::Ready(Ok(())),
-                    Err(error) => return Poll::Ready(Err(error.into())),
-                },
-                State::WithinMessage(rest) if rest.is_empty() => {
-                    match ready!(this.half.poll_lend(cx))? {
-                        Some(lent) => *rest = lent,
-                        None => this.state = State::WithinSeparator(0),
-                    }
-                }
-                State::WithinMessage(rest) => rest.copy_to(this.half, buf),
-                State::WithinSeparator(given) if *given == this.separator.len() => {
-                    this.state = State::AwaitMessage;
-                }
-                State::WithinSeparator(given) => {
-                    let rest = &this.separator[*given..];
-                    let len = rest.len().min(buf.remaining());
-                    buf.put_slice(&rest[..len]);
-                    *given += len;
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
+        self.get_mut().poll_copy(cx, buf).map_err(io::Error::from)
     }
 }
 
