@@ -115,7 +115,7 @@ fn the_two_ends_of_the_library_agree() {
     });
 }
 
-/// Every pairing of an offer and a policy; what both agree on is what both do, or an echo of a large
+/// Pairings of an offer and a policy. What both agree on is what both do, or an echo of a large
 /// message would not be the message.
 #[test]
 fn the_two_ends_agree_on_compression_or_on_none() {
@@ -276,10 +276,10 @@ fn what_cannot_be_asked_is_refused_before_anything_is_sent() {
             ("ws://127.0.0.1/#top", UrlError::FragmentPresent),
             ("ws://", UrlError::HostMalformed),
         ] {
-            let error = dialer().dial(url, &[]).await.err().expect("no URL");
+            let error = dialer().dial(url, &[]).await.expect_err("no URL");
             assert!(matches!(error, DialError::Url(error) if error == expect), "{error}");
         }
-        let tls = dialer().dial("wss://127.0.0.1/", &[]).await.err().expect("no TLS");
+        let tls = dialer().dial("wss://127.0.0.1/", &[]).await.expect_err("no TLS");
         assert!(matches!(tls, DialError::TlsUnsupported) && tls.to_string().contains("use ws://"));
         for headers in [[("Upgrade", "h2c")], [("X", "a\r\nb")], [("Host", "a b")]] {
             let error = dialer().dial("ws://127.0.0.1:1/", &headers).await.err();
@@ -356,7 +356,7 @@ fn streams_may_come_from_elsewhere() {
         });
         dialer.dial("ws://nowhere.example", &[]).await.expect("a connection");
         let broken = dialer.net_dial(|_| async { Err(std::io::Error::other("no way")) });
-        let error = broken.dial("ws://nowhere.example", &[]).await.err().expect("no way");
+        let error = broken.dial("ws://nowhere.example", &[]).await.expect_err("no way");
         assert_eq!(error.to_string(), "cannot connect to nowhere.example:80: no way");
     });
     assert!(server.join().expect("no panic").contains("\r\nHost: nowhere.example\r\n"));

@@ -44,7 +44,7 @@ fn refused(upgrader: Upgrader, input: &str) -> (String, UpgradeError) {
     let (client, stream) = ask(input.as_bytes());
     let mut error = None;
     run(async {
-        error = Some(upgrader.upgrade(stream).await.err().expect("a refusal"));
+        error = Some(upgrader.upgrade(stream).await.expect_err("a refusal"));
     });
     (client.join().expect("no panic"), error.expect("it ran"))
 }

@@ -11,7 +11,8 @@ pub(super) struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// What is in `given` comes first: `host`, the user of `url` and `cookie` are for what it lacks.
+    /// What is in `given` comes first; `host`, the user of `url` and `cookie` are for what it
+    /// lacks.
     ///
     /// # Errors
     /// `HeaderReserved`.
