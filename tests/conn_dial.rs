@@ -7,9 +7,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pair::run;
+use rustix::net::{AddressFamily, SocketType};
 use tidegate::conn::{CookieJar, DialError, Dialer, Proxy, Response, Upgrader, UrlError};
 use tidegate::ws::MessageKind;
 use tidegate::ws::handshake::{DeflateOffer, DeflatePolicy, Request, ResponseError};
@@ -323,6 +324,27 @@ fn time_is_up_for_a_server_that_says_nothing_or_never_ends() {
         });
         assert_eq!(server.join().expect("no panic"), 0);
     }
+}
+
+/// A listener whose queue is full: the kernel leaves further connections unanswered. Neither the
+/// call nor the end of the runtime may wait for the kernel to give up, which takes it two minutes.
+#[test]
+fn time_is_up_for_an_address_that_does_not_answer() {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
+    let listener = TcpListener::from(socket.expect("a descriptor"));
+    rustix::net::bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    rustix::net::listen(&listener, 0).expect("a bound socket");
+    let address = listener.local_addr().expect("bound");
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(100));
+    let queued: Vec<_> = std::iter::repeat_with(connect).map_while(Result::ok).take(9).collect();
+    assert!(queued.len() < 9, "the queue has no end");
+    let started = Instant::now();
+    run(async {
+        let dialer = dialer().handshake_timeout(Duration::from_millis(50));
+        let error = dialer.dial(&format!("ws://{address}/"), &[]).await.err();
+        assert!(matches!(error, Some(DialError::TimedOut)), "{error:?}");
+    });
+    assert!(started.elapsed() < PATIENCE, "the end of the runtime waited");
 }
 
 /// The future is dropped while the server thinks. The server must see the end while the runtime

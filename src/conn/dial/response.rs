@@ -158,6 +158,25 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_an_answer_or_none(
+            head in "HTTP/1\\.[01] [0-9]{3} .{0,20}\r\n(.{0,9}: .{0,20}\r\n){0,3}\r\n",
+            body in proptest::collection::vec(proptest::num::u8::ANY, 0..2_000),
+            chunks in "([0-9a-f]{1,17}(;a)?\r\n.{0,9}(\r\n)?){0,9}",
+        ) {
+            if let Some(response) = Response::parse(head.as_bytes()) {
+                response.framing().decode(&body);
+            }
+            for framing in [Framing::Chunked, Framing::UntilEnd, Framing::Length(u64::MAX)] {
+                for received in [&body[..], chunks.as_bytes()] {
+                    let (decoded, _) = framing.decode(received);
+                    proptest::prop_assert!(decoded.len() <= limits::REFUSAL_BODY_MAX);
+                }
+            }
+        }
+    }
+
     #[test]
     fn only_the_beginning_of_a_long_body_is_kept() {
         let long = vec![b'x'; limits::REFUSAL_BODY_MAX + 1];

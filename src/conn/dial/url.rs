@@ -177,6 +177,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// What is taken is fit for a request line and for `Host`.
+        #[test]
+        fn any_text_is_a_url_or_none(text in "(ws|wss)://(.{0,9}@)?.{0,9}(:[0-9]{0,6})?([/?].{0,20})?") {
+            if let Ok(url) = parse(&text) {
+                proptest::prop_assert!(url.target.starts_with('/'));
+                proptest::prop_assert!(url.target.bytes().all(|byte| byte.is_ascii_graphic()));
+                proptest::prop_assert!(Authority::parse(&url.host_header()).is_some());
+            }
+        }
+    }
+
     #[test]
     fn what_is_no_url() {
         for (text, error) in [
