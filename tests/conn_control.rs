@@ -3,16 +3,17 @@
 
 mod pair;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use pair::{masked, pair, pattern, raw_and_server, run, unmasked};
+use pair::{Raw, masked, pair, pattern, raw_and_server, run, unmasked};
 use tidegate::conn::{
-    CloseCode, Control, Error, MessageKind, format_close_message, is_close_error,
-    is_unexpected_close_error,
+    CloseCode, Conn, ConnParts, Control, Controls, Error, MessageKind, Role, format_close_message,
+    is_close_error, is_unexpected_close_error,
 };
 use tidegate::ws::Opcode;
+use tokio::sync::Notify;
 
 #[test]
 fn pings_are_answered_while_reading_and_pongs_are_not() {
@@ -138,28 +139,46 @@ fn closing_goes_on_to_the_end_of_the_stream_and_reads_what_is_under_way() {
     });
 }
 
+/// A client over `raw` that notes the Pongs and Pings it gets instead of answering.
+fn noting_client(raw: &Raw) -> (Conn, Rc<RefCell<Vec<Vec<u8>>>>, Rc<RefCell<Vec<Vec<u8>>>>) {
+    let socket = raw.0.try_clone().expect("a descriptor");
+    let mut client = pair::conn(socket, ConnParts::new(Role::Client));
+    let (pongs, pings) = (Rc::default(), Rc::default());
+    let note = |list: &Rc<RefCell<Vec<Vec<u8>>>>| {
+        let list = Rc::clone(list);
+        move |_: &Controls, payload: &[u8]| {
+            list.borrow_mut().push(payload.to_vec());
+            Ok(())
+        }
+    };
+    client.set_pong_handler(note(&pongs));
+    client.set_ping_handler(note(&pings));
+    (client, pongs, pings)
+}
+
 #[test]
 fn control_frames_get_between_the_frames_of_a_half_that_is_writing() {
     run(async {
         let (mut raw, server) = raw_and_server();
         let (mut read, mut write) = server.split();
         let controls = write.controls();
+        // The message is far larger than what the kernel takes while the peer does not read.
         let message = pattern(8 << 20);
-        let pinged = Rc::new(Cell::new(0));
-        let count = Rc::clone(&pinged);
-        let answer = read.ping_handler();
-        read.set_ping_handler(move |controls, payload| {
-            count.set(count.get() + 1);
-            answer(controls, payload)
-        });
-        // The frame is far larger than what the kernel takes while the peer does not read.
         let sent = message.clone();
         let writing = tokio_uring::spawn(async move {
             let mut writer = write.next_writer(MessageKind::Binary).expect("open");
-            writer.write(&sent[..4 << 20]).await.expect("a reader");
-            writer.write(&sent[4 << 20..]).await.expect("a reader");
+            writer.write(&sent).await.expect("a reader");
             writer.close().await.expect("a reader");
             write
+        });
+        let all_pinged = Rc::new(Notify::new());
+        let note = Rc::clone(&all_pinged);
+        let answer = read.ping_handler();
+        read.set_ping_handler(move |controls, payload| {
+            if payload == [99] {
+                note.notify_one();
+            }
+            answer(controls, payload)
         });
         let reading = tokio_uring::spawn(async move {
             let message = read.read_message().await.expect("a message");
@@ -168,47 +187,27 @@ fn control_frames_get_between_the_frames_of_a_half_that_is_writing() {
         for number in 0..100_u8 {
             raw.send(&masked(true, Opcode::Ping, &[number]));
         }
-        let pinging = tokio_uring::spawn({
-            let controls = controls.clone();
-            async move { controls.write_control(Control::Ping(b"from elsewhere")).await }
-        });
-        while pinged.get() < 100 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        all_pinged.notified().await;
         assert!(!writing.is_finished());
+        let pinging = tokio_uring::spawn(async move {
+            controls.write_control(Control::Ping(b"from elsewhere")).await
+        });
 
-        let mut client = pair::conn(
-            raw.0.try_clone().expect("a descriptor"),
-            tidegate::conn::ConnParts::new(tidegate::conn::Role::Client),
-        );
-        let pongs = Rc::new(RefCell::new(Vec::new()));
-        let seen = Rc::clone(&pongs);
-        client.set_pong_handler(move |_, payload| {
-            seen.borrow_mut().push(payload.to_vec());
-            Ok(())
-        });
-        let pings = Rc::new(Cell::new(0));
-        let count = Rc::clone(&pings);
-        client.set_ping_handler(move |_, payload| {
-            assert_eq!(payload, b"from elsewhere");
-            count.set(count.get() + 1);
-            Ok(())
-        });
+        let (mut client, pongs, pings) = noting_client(&raw);
         let received = client.read_message().await.expect("the message");
         assert!(*received.payload == message[..], "no frame was torn apart");
         pinging.await.expect("no panic").expect("sent");
         let mut write = writing.await.expect("no panic");
         write.write_message(MessageKind::Text, b"end").await.expect("a reader");
         assert_eq!(client.read_message().await.expect("the end").as_text(), Some("end"));
-        assert_eq!(pings.get(), 1);
-        let pongs = pongs.borrow();
-        assert!(pongs.is_sorted(), "in order");
-        assert_eq!(pongs.last(), Some(&vec![99]), "the latest Ping is answered");
+        assert_eq!(*pings.borrow(), [b"from elsewhere"]);
+        assert!(pongs.borrow().is_sorted(), "in order");
+        assert_eq!(pongs.borrow().last(), Some(&vec![99]), "the latest Ping is answered");
 
         raw.send(&masked(true, Opcode::Text, b"reading goes on"));
         let (read, message) = reading.await.expect("no panic");
         assert_eq!(message.as_text(), Some("reading goes on"));
-        drop(tidegate::conn::Conn::reunite(read, write));
+        drop(Conn::reunite(read, write));
     });
 }
 
