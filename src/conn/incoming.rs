@@ -49,9 +49,9 @@ impl Incoming {
         self.consumed
     }
 
-    /// Bytes that were received, until more are waited for.
+    /// Bytes that were received, until more are waited for. Nowhere there are always none.
     pub(super) fn received(&self, at: &Range<usize>) -> &[u8] {
-        &self.chunk[at.clone()]
+        if at.is_empty() { &[] } else { &self.chunk[at.clone()] }
     }
 
     /// Is done with the first `len` bytes of [`rest`](Self::rest).
