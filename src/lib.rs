@@ -7,8 +7,9 @@
 //!
 //! # Overview
 //!
-//! A [`Conn`](conn::Conn) is one end of a WebSocket connection. A server's comes from an upgrade, a
-//! client's from a dial. It sends and receives messages:
+//! A [`Conn`](conn::Conn) is one end of a WebSocket connection. A server's comes from an
+//! [`Upgrader`](conn::Upgrader), a client's from a [`Dialer`](conn::Dialer). It sends and receives
+//! messages:
 //!
 //! ```
 //! use tidegate::conn::{Conn, Error};
@@ -34,6 +35,42 @@
 //!         writer.write(piece).await?;
 //!     }
 //!     writer.close().await
+//! }
+//! ```
+//!
+//! # Handshakes
+//!
+//! A server whose answer depends on the request looks at it first, then upgrades it or answers in
+//! plain HTTP:
+//!
+//! ```
+//! use tidegate::conn::{Conn, UpgradeError, Upgrader};
+//! use tidegate::ws::handshake::{Reply, Status};
+//! use tokio_uring::net::TcpStream;
+//!
+//! async fn news(upgrader: &Upgrader, stream: TcpStream) -> Result<Option<Conn>, UpgradeError> {
+//!     let handshake = upgrader.accept(stream).await?;
+//!     if handshake.request().path != "/news" {
+//!         handshake.respond(&Reply::text(Status::NotFound, &[], "there is only /news")).await;
+//!         return Ok(None);
+//!     }
+//!     handshake.upgrade().await.map(Some)
+//! }
+//! ```
+//!
+//! A web page may connect to the host it came from and to no other, unless
+//! [`check_origin`](conn::Upgrader::check_origin) says otherwise. A client gets the server's answer
+//! with the connection, and with the refusal:
+//!
+//! ```
+//! use tidegate::conn::{DialError, Dialer};
+//!
+//! async fn subscribe() -> Result<(), DialError> {
+//!     let dialer = Dialer::new().subprotocols(["v2.news", "v1.news"]);
+//!     let headers = [("Authorization", "Bearer 3f9c")];
+//!     let (conn, response) = dialer.dial("ws://server.example/news", &headers).await?;
+//!     println!("{:?} from {:?}", conn.subprotocol(), response.header("Server"));
+//!     Ok(())
 //! }
 //! ```
 //!
@@ -136,8 +173,27 @@
 //!
 //! | gorilla | here |
 //! |---|---|
-//! | `Upgrader` | `Upgrader` |
-//! | `Dialer` | `Dialer` |
+//! | `Upgrader`, `Upgrade` | [`Upgrader`], [`upgrade`]; [`accept`] gives the request first |
+//! | `Upgrader.HandshakeTimeout` | [`Upgrader::handshake_timeout`]; the request counts too |
+//! | `ReadBufferSize` | [`Upgrader::read_buffer_size`], [`Dialer::read_buffer_size`] |
+//! | `WriteBufferSize` | [`Upgrader::write_buffer_size`], [`Dialer::write_buffer_size`] |
+//! | `WriteBufferPool` | none: a connection with nothing to send holds little, see above |
+//! | `Upgrader.Subprotocols` | [`Upgrader::subprotocols`], [`Handshake::choose_subprotocol`] |
+//! | `Upgrader.CheckOrigin` | [`Upgrader::check_origin`]; the same host at first |
+//! | `Upgrader.Error` | [`Upgrader::error_reply`]; for your own refusals [`Handshake::respond`] |
+//! | `Upgrader.EnableCompression` | [`Upgrader::enable_compression`]; windows: [`compression`] |
+//! | `Dialer.EnableCompression` | [`Dialer::enable_compression`] |
+//! | response headers of `Upgrade` | [`Handshake::add_header`] |
+//! | `Subprotocols(r)` | [`Request::subprotocols`] |
+//! | `IsWebSocketUpgrade(r)` | [`Request::is_websocket_upgrade`] |
+//! | `Dialer`, `DefaultDialer`, `Dial` | [`Dialer`], [`Dialer::new`], [`Dialer::dial`] |
+//! | `DialContext` | drop the future of [`Dialer::dial`] |
+//! | `Dialer.NetDial` | [`Dialer::net_dial`] |
+//! | `Dialer.Proxy` | [`Dialer::proxy`]: HTTP proxies, no SOCKS |
+//! | `ProxyFromEnvironment` | [`Proxy::from_environment`], which is the default |
+//! | `Dialer.Jar` | [`Dialer::cookie_jar`], a [`CookieJar`] |
+//! | `Dialer.TLSClientConfig` | none: `wss://` is refused so far |
+//! | `ErrBadHandshake`, `resp` | [`DialError::BadHandshake`] with the [`Response`] |
 //! | `Conn.ReadMessage` | [`Conn::read_message`]; the [`Message`] has a kind and a payload |
 //! | `Conn.WriteMessage` | [`Conn::write_message`]; [`feed`], [`flush`]: several at once |
 //! | `Conn.NextReader` | [`Conn::next_reader`], a [`MessageReader`] |
@@ -172,7 +228,36 @@
 //! threads, one per core with a ring of their own, do everything after it. `ARCHITECTURE.md` holds
 //! the picture and the table of which module may import which; `tests/layering.rs` checks it.
 //!
+//! [`accept`]: conn::Upgrader::accept
+//! [`compression`]: conn::Upgrader::compression
+//! [`upgrade`]: conn::Upgrader::upgrade
 //! [`CloseError`]: conn::CloseError
+//! [`CookieJar`]: conn::CookieJar
+//! [`DialError::BadHandshake`]: conn::DialError::BadHandshake
+//! [`Dialer::cookie_jar`]: conn::Dialer::cookie_jar
+//! [`Dialer::dial`]: conn::Dialer::dial
+//! [`Dialer::enable_compression`]: conn::Dialer::enable_compression
+//! [`Dialer::net_dial`]: conn::Dialer::net_dial
+//! [`Dialer::new`]: conn::Dialer::new
+//! [`Dialer::proxy`]: conn::Dialer::proxy
+//! [`Dialer::read_buffer_size`]: conn::Dialer::read_buffer_size
+//! [`Dialer::write_buffer_size`]: conn::Dialer::write_buffer_size
+//! [`Dialer`]: conn::Dialer
+//! [`Handshake::add_header`]: conn::Handshake::add_header
+//! [`Handshake::choose_subprotocol`]: conn::Handshake::choose_subprotocol
+//! [`Handshake::respond`]: conn::Handshake::respond
+//! [`Proxy::from_environment`]: conn::Proxy::from_environment
+//! [`Request::is_websocket_upgrade`]: ws::handshake::Request::is_websocket_upgrade
+//! [`Request::subprotocols`]: ws::handshake::Request::subprotocols
+//! [`Response`]: conn::Response
+//! [`Upgrader::check_origin`]: conn::Upgrader::check_origin
+//! [`Upgrader::enable_compression`]: conn::Upgrader::enable_compression
+//! [`Upgrader::error_reply`]: conn::Upgrader::error_reply
+//! [`Upgrader::handshake_timeout`]: conn::Upgrader::handshake_timeout
+//! [`Upgrader::read_buffer_size`]: conn::Upgrader::read_buffer_size
+//! [`Upgrader::subprotocols`]: conn::Upgrader::subprotocols
+//! [`Upgrader::write_buffer_size`]: conn::Upgrader::write_buffer_size
+//! [`Upgrader`]: conn::Upgrader
 //! [`Conn::close`]: conn::Conn::close
 //! [`Conn::enable_write_compression`]: conn::Conn::enable_write_compression
 //! [`Conn::into_inner`]: conn::Conn::into_inner
