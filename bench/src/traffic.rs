@@ -37,6 +37,9 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// From the run's start to whenever it ends.
+    pub(crate) const OPEN: Self = Self { start_ns: 0, end_ns: u64::MAX };
+
     /// Whether it is within.
     pub(crate) fn holds(&self, time_ns: u64) -> bool {
         (self.start_ns..self.end_ns).contains(&time_ns)

@@ -1,10 +1,16 @@
 //! The result of a run, as text and as JSON.
 
+mod scenario;
+mod server;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use hdrhistogram::Histogram;
+pub(crate) use scenario::FanoutScenario;
+use scenario::ScenarioReport;
 use serde::Serialize;
+use server::Server;
 
 use crate::cli::{ConnectArgs, Verdict};
 use crate::environment::Environment;
@@ -44,15 +50,6 @@ pub(crate) struct Tool {
     version: &'static str,
     commit: Option<&'static str>,
     command: String,
-}
-
-/// Where it ran.
-#[derive(Debug, Serialize)]
-struct ScenarioReport {
-    command: &'static str,
-    size: usize,
-    warm_up_s: f64,
-    threads: u16,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,15 +93,6 @@ pub(crate) struct Latency {
     p999: f64,
     max: f64,
     count: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Server {
-    pid: u32,
-    cpu_percent: f64,
-    cpu_us_per_message: Option<f64>,
-    rss_bytes: u64,
-    rss_per_connection_bytes: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -169,13 +157,8 @@ impl Report {
             (tally.received_in_window > 0)
                 .then(|| ns as f64 / 1e3 / tally.received_in_window as f64)
         };
-        let server = server.zip(connect.server_pid).map(|(server, pid)| Server {
-            pid,
-            cpu_percent: 100.0 * server.cpu_ns as f64 / window_ns,
-            cpu_us_per_message: per_message(server.cpu_ns),
-            rss_bytes: server.rss_bytes,
-            rss_per_connection_bytes: (*opened > 0)
-                .then(|| server.rss_growth_bytes as f64 / f64::from(*opened)),
+        let server = server.zip(connect.server_pid).map(|(used, pid)| {
+            Server::new(pid, &used, scenario.duration, tally.received_in_window, *opened)
         });
         let cpu_percent = 100.0 * tally.cpu_ns as f64 / window_ns;
         let lag_p99_us = (!tally.lag.is_empty()).then(|| us(tally.lag.value_at_quantile(0.99)));
@@ -183,12 +166,7 @@ impl Report {
         let mut report = Self {
             tool: Tool::read(),
             environment: Environment::read(),
-            scenario: ScenarioReport {
-                command,
-                size: scenario.size,
-                warm_up_s: scenario.warm_up.as_secs_f64(),
-                threads: connect.threads,
-            },
+            scenario: ScenarioReport::new(command, connect, scenario, FanoutScenario::default()),
             connections: Connections::of(connect.connections, outcome),
             duration_s,
             rate: Rate {
@@ -219,14 +197,16 @@ impl Report {
         report
     }
 
-    /// The result of a fan-out: its rate is that of publications, its messages are deliveries.
+    /// The result of a fan-out that was `asked` for: its rate is that of publications, its messages are deliveries.
     pub(crate) fn of_fanout(
         connect: &ConnectArgs,
         scenario: &Scenario,
         outcome: &Outcome,
         fanout: FanoutReport,
+        asked: FanoutScenario,
     ) -> Self {
         let mut report = Self::new("fanout", connect, scenario, outcome);
+        report.scenario = ScenarioReport::new("fanout", connect, scenario, asked);
         report.messages.sent = outcome.tally.sent;
         report.rate.achieved = fanout.acknowledged() as f64 / report.duration_s;
         report.fanout = Some(fanout);
@@ -260,6 +240,15 @@ impl Report {
         let Connections { failed, lost, .. } = self.connections;
         let connected = failed + lost == 0 || slo.bounds(Metric::Failed);
         self.verdict = Verdict::of(valid, connected, met);
+    }
+
+    /// What is received.
+    fn unit(&self) -> &'static str {
+        match self.scenario.command {
+            "fanout" => "delivery",
+            "connect" => "handshake",
+            _ => "message",
+        }
     }
 
     /// The figure an objective names.
@@ -346,20 +335,12 @@ impl Report {
             }
         }
         if let Some(server) = &self.server {
-            write!(out, "server       {:.1} % of a core", server.cpu_percent)?;
-            if let Some(us) = server.cpu_us_per_message {
-                write!(out, ", {us:.2} us a message")?;
-            }
-            write!(out, "; {:.1} MiB resident", server.rss_bytes as f64 / 1_048_576.0)?;
-            if let Some(bytes) = server.rss_per_connection_bytes {
-                write!(out, ", grown by {bytes:.0} bytes a connection")?;
-            }
-            writeln!(out)?;
+            server.write_text(self.unit(), out)?;
         }
         let generator = &self.generator;
         write!(out, "generator    {:.1} % of a core", generator.cpu_percent)?;
         if let Some(us) = generator.cpu_us_per_message {
-            write!(out, ", {us:.2} us a message")?;
+            write!(out, ", {us:.2} us a {}", self.unit())?;
         }
         if let Some(us) = generator.lag_p99_us {
             write!(out, ", behind schedule p99 {us:.0} us")?;
@@ -409,10 +390,31 @@ impl Tool {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             commit: option_env!("TIDEGATE_BENCH_COMMIT"),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: command_line(std::env::args()),
         }
     }
 }
+
+/// The command line as it may be shown: without the key of an API.
+fn command_line(arguments: impl Iterator<Item = String>) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    for argument in arguments {
+        let after_name = shown.last().is_some_and(|last| last == API_KEY);
+        let named = argument.strip_prefix(API_KEY).is_some_and(|rest| rest.starts_with('='));
+        shown.push(match (after_name, named) {
+            (true, _) => HIDDEN.to_owned(),
+            (_, true) => format!("{API_KEY}={HIDDEN}"),
+            (false, false) => argument,
+        });
+    }
+    shown.join(" ")
+}
+
+/// Whose value is a secret.
+const API_KEY: &str = "--api-key";
+
+/// What stands for it.
+const HIDDEN: &str = "...";
 
 /// Writes the files asked for, but for those that were written while the run went on.
 ///
@@ -448,7 +450,7 @@ fn judge(
             Some(format!("the generator was behind its schedule by {lag:.0} us at p99"))
         }
         Pace::ClosedLoop => {
-            let server_busy = server.as_ref().is_some_and(|s| s.cpu_percent >= BUSY_PERCENT);
+            let server_busy = server.as_ref().is_some_and(|s| s.busy_percent() >= BUSY_PERCENT);
             (cpu_percent >= BUSY_PERCENT && !server_busy).then(|| {
                 format!(
                     "generator-bound: its threads used {cpu_percent:.0} % of a core each, and the \
@@ -468,3 +470,19 @@ const LAG_MAX_US: f64 = 1_000.0;
 
 /// From here on a thread counts as limited by its core.
 const BUSY_PERCENT: f64 = 90.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_not_shown() {
+        for (line, shown) in [
+            ("bench fanout --api-key secret --rate 1", "bench fanout --api-key ... --rate 1"),
+            ("bench fanout --api-key=secret", "bench fanout --api-key=..."),
+            ("bench fanout --api-keys", "bench fanout --api-keys"),
+        ] {
+            assert_eq!(command_line(line.split(' ').map(str::to_owned)), shown);
+        }
+    }
+}
