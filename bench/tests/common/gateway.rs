@@ -42,6 +42,11 @@ impl Gateway {
         Self { child, _out: out, clients, admin }
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A fan-out over HTTP through its channel `bench`.
     pub fn urls(&self) -> [String; 2] {
         let Self { clients, admin, .. } = self;
