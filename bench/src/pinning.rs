@@ -59,11 +59,13 @@ pub(crate) fn leave_server(connect: &ConnectArgs) -> Result<(), PinError> {
     Ok(())
 }
 
-/// Binds the calling thread, which is generator `thread`, to its core, if that was asked for.
+/// Names the calling thread, which is generator `thread`, and binds it to its core, if that was
+/// asked for.
 ///
 /// # Errors
 /// The kernel refused.
-pub(crate) fn bind(connect: &ConnectArgs, thread: u16) -> Result<(), Errno> {
+pub(crate) fn settle(connect: &ConnectArgs, thread: u16) -> Result<(), Errno> {
+    rustix::thread::set_name(c"generator")?;
     let Some(cores) = cores(connect)? else { return Ok(()) };
     let mut own = CpuSet::new();
     own.set(cores[usize::from(thread)]);

@@ -182,7 +182,7 @@ fn generate(
     started: &mpsc::Receiver<Instant>,
     mut meter: Meter,
 ) -> Result<(), GeneratorError> {
-    pinning::bind(connect, thread)?;
+    pinning::settle(connect, thread)?;
     let numbers = share(connect, thread);
     let Dialing { open, failures } = dial::dial_all(&opening(connect), numbers, |_| &connect.url)
         .map_err(GeneratorError::Dial)?;

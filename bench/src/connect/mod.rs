@@ -76,7 +76,7 @@ fn handshakes(
     start: Instant,
     mut meter: Meter,
 ) -> Result<Dialing, GeneratorError> {
-    pinning::bind(&args.connect, thread)?;
+    pinning::settle(&args.connect, thread)?;
     // The default of 50 us would make every handshake late by as much.
     rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
     let mut handshakes = Handshakes {

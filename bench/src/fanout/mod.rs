@@ -197,7 +197,7 @@ impl<'p> Hall<'p> {
         mut meter: Meter,
     ) -> Result<Part, GeneratorError> {
         let Self { args, plan, .. } = self;
-        pinning::bind(&args.connect, thread)?;
+        pinning::settle(&args.connect, thread)?;
         let numbers = run::share(&args.connect, thread);
         let opening = run::opening(&args.connect);
         let target_of =

@@ -2,6 +2,8 @@
 
 mod scenario;
 mod server;
+mod tool;
+mod validity;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,6 +13,7 @@ pub(crate) use scenario::FanoutScenario;
 use scenario::ScenarioReport;
 use serde::Serialize;
 use server::Server;
+pub(crate) use tool::Tool;
 
 use crate::cli::{ConnectArgs, Verdict};
 use crate::environment::Environment;
@@ -42,14 +45,6 @@ pub(crate) struct Report {
     verdict: Verdict,
     percentiles: Vec<Point>,
     intervals: Vec<Sample>,
-}
-
-/// Which program, called how.
-#[derive(Debug, Serialize)]
-pub(crate) struct Tool {
-    version: &'static str,
-    commit: Option<&'static str>,
-    command: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -162,7 +157,9 @@ impl Report {
         });
         let cpu_percent = 100.0 * tally.cpu_ns as f64 / window_ns;
         let lag_p99_us = (!tally.lag.is_empty()).then(|| us(tally.lag.value_at_quantile(0.99)));
-        let why = judge(scenario, cpu_percent / f64::from(connect.threads), lag_p99_us, &server);
+        let achieved = tally.received_in_window as f64 / duration_s;
+        let thread_percent = cpu_percent / f64::from(connect.threads);
+        let why = validity::judge(scenario, thread_percent, lag_p99_us, achieved, server.as_ref());
         let mut report = Self {
             tool: Tool::read(),
             environment: Environment::read(),
@@ -174,7 +171,7 @@ impl Report {
                     Pace::Rate(rate) => Some(rate),
                     Pace::Idle | Pace::ClosedLoop => None,
                 },
-                achieved: tally.received_in_window as f64 / duration_s,
+                achieved,
             },
             messages: Messages::of(tally),
             latency_us: Latency::of(&tally.latency),
@@ -197,7 +194,8 @@ impl Report {
         report
     }
 
-    /// The result of a fan-out that was `asked` for: its rate is that of publications, its messages are deliveries.
+    /// The result of a fan-out that was `asked` for: its rate is that of publications, its
+    /// messages are deliveries.
     pub(crate) fn of_fanout(
         connect: &ConnectArgs,
         scenario: &Scenario,
@@ -384,38 +382,6 @@ impl Latency {
     }
 }
 
-impl Tool {
-    /// This program and its command line.
-    pub(crate) fn read() -> Self {
-        Self {
-            version: env!("CARGO_PKG_VERSION"),
-            commit: option_env!("TIDEGATE_BENCH_COMMIT"),
-            command: command_line(std::env::args()),
-        }
-    }
-}
-
-/// The command line as it may be shown: without the key of an API.
-fn command_line(arguments: impl Iterator<Item = String>) -> String {
-    let mut shown: Vec<String> = Vec::new();
-    for argument in arguments {
-        let after_name = shown.last().is_some_and(|last| last == API_KEY);
-        let named = argument.strip_prefix(API_KEY).is_some_and(|rest| rest.starts_with('='));
-        shown.push(match (after_name, named) {
-            (true, _) => HIDDEN.to_owned(),
-            (_, true) => format!("{API_KEY}={HIDDEN}"),
-            (false, false) => argument,
-        });
-    }
-    shown.join(" ")
-}
-
-/// Whose value is a secret.
-const API_KEY: &str = "--api-key";
-
-/// What stands for it.
-const HIDDEN: &str = "...";
-
 /// Writes the files asked for, but for those that were written while the run went on.
 ///
 /// # Errors
@@ -435,54 +401,6 @@ pub(crate) fn write(
     output::write_hgrm(&connect.output, tally)
 }
 
-/// Why the figures are the generator's and not the server's; `None`: they are the server's, as far
-/// as can be told.
-fn judge(
-    scenario: &Scenario,
-    cpu_percent: f64,
-    lag_p99_us: Option<f64>,
-    server: &Option<Server>,
-) -> Option<String> {
-    match scenario.pace {
-        Pace::Idle => None,
-        Pace::Rate(_) => {
-            let lag = lag_p99_us.filter(|lag| *lag > LAG_MAX_US)?;
-            Some(format!("the generator was behind its schedule by {lag:.0} us at p99"))
-        }
-        Pace::ClosedLoop => {
-            let server_busy = server.as_ref().is_some_and(|s| s.busy_percent() >= BUSY_PERCENT);
-            (cpu_percent >= BUSY_PERCENT && !server_busy).then(|| {
-                format!(
-                    "generator-bound: its threads used {cpu_percent:.0} % of a core each, and the \
-                     server is not known to have been busier"
-                )
-            })
-        }
-    }
-}
-
 fn us(ns: u64) -> f64 {
     ns as f64 / 1e3
-}
-
-/// Latest a schedule may be served, at p99, for its latencies to be the server's.
-const LAG_MAX_US: f64 = 1_000.0;
-
-/// From here on a thread counts as limited by its core.
-const BUSY_PERCENT: f64 = 90.0;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_not_shown() {
-        for (line, shown) in [
-            ("bench fanout --api-key secret --rate 1", "bench fanout --api-key ... --rate 1"),
-            ("bench fanout --api-key=secret", "bench fanout --api-key=..."),
-            ("bench fanout --api-keys", "bench fanout --api-keys"),
-        ] {
-            assert_eq!(command_line(line.split(' ').map(str::to_owned)), shown);
-        }
-    }
 }

@@ -58,9 +58,9 @@ impl ScenarioReport {
                 Pace::Idle | Pace::ClosedLoop => None,
             },
             size: (timed && command != "idle").then_some(scenario.size),
-            duration_s: timed.then(|| scenario.duration.as_secs_f64()),
-            warm_up_s: timed.then(|| scenario.warm_up.as_secs_f64()),
-            ramp_s: timed.then(|| connect.ramp.as_secs_f64()),
+            duration_s: timed.then_some(scenario.duration.as_secs_f64()),
+            warm_up_s: timed.then_some(scenario.warm_up.as_secs_f64()),
+            ramp_s: timed.then_some(connect.ramp.as_secs_f64()),
             threads: connect.threads,
             // Cores that cannot be told now were not bound to either: the run would have ended.
             pin: pinning::cores(connect).ok().flatten(),
