@@ -44,7 +44,7 @@ pub(crate) struct Tally {
     pub(crate) latency: Histogram<u64>,
     /// From sent to received, in nanoseconds.
     pub(crate) latency_raw: Histogram<u64>,
-    /// From due to sent, of messages whose connection was free: the generator's own lateness.
+    /// From due to noticed: the generator's own lateness, whatever the server does.
     pub(crate) lag: Histogram<u64>,
     /// CPU time of the generator's threads while it was measured.
     pub(crate) cpu_ns: u64,

@@ -56,7 +56,7 @@ pub(crate) enum CompareError {
     File(#[from] RecordedError),
     #[error(
         "these are runs of different scenarios, old and new:\n    {}\nrun the new one like the old \
-         one: {command}",
+         one, but for its files: {command}",
         differences.join("\n    ")
     )]
     Scenarios { differences: Vec<String>, command: String },

@@ -166,7 +166,7 @@ fn other_scenarios_are_refused_with_what_differs() {
             error,
             format!(
                 "these are runs of different scenarios, old and new:\n    {said}\n\
-                 run the new one like the old one: tidegate-bench echo --size 64"
+                 run the new one like the old one, but for its files: tidegate-bench echo --size 64"
             )
         );
     }
