@@ -48,7 +48,8 @@ impl Server {
             cpu_us_per_message: us(cpu_ns),
             user_us_per_message: user_ns.and_then(us),
             system_us_per_message: user_ns.and_then(|user_ns| us(cpu_ns - user_ns)),
-            core_busy_percent: busy_ns.map(|busy_ns| 100.0 * busy_ns / window_ns),
+            // The readings are a little further apart than the window is long.
+            core_busy_percent: busy_ns.map(|busy_ns| (100.0 * busy_ns / window_ns).min(100.0)),
             core_busy_us_per_message: busy_ns.and_then(us),
             counted_us_per_message: us(busy_ns.map_or(cpu_ns, |busy_ns| busy_ns.max(cpu_ns))),
             voluntary_switches: used.voluntary_switches,
