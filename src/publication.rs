@@ -4,7 +4,7 @@
 //! subscribers shares the same bytes.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::id::ChannelName;
@@ -76,21 +76,27 @@ pub struct Publication {
     pub position: Position,
     /// When the gateway took the publish: the start of the delivery histogram.
     pub accepted_at: Instant,
-    /// The raw protocol's frame, header included (RFC 6455 section 5.2, unmasked).
-    pub raw_frame: Arc<[u8]>,
+    /// What was published.
+    pub payload: Payload,
+    raw: OnceLock<Arc<[u8]>>,
 }
 
 impl Publication {
-    /// Encodes `payload` once for all subscribers. Allocates the frame twice: the bytes are written
-    /// to a vector and copied into the shared slice.
+    /// `payload` at `position`; no frame is built yet.
     pub fn encode(
         channel: ChannelName,
         position: Position,
         payload: &Payload,
         accepted_at: Instant,
     ) -> Self {
-        let mut frame = Vec::with_capacity(payload.bytes.len() + encode::HEADER_MAX);
-        encode::append_message(&mut frame, payload.kind, &payload.bytes);
-        Self { channel, position, accepted_at, raw_frame: frame.into() }
+        let payload = payload.clone();
+        Self { channel, position, accepted_at, payload, raw: OnceLock::new() }
+    }
+
+    /// The raw protocol's frame, header included (RFC 6455 section 5.2, unmasked). The first call
+    /// builds it, in one allocation; threads that ask meanwhile wait for the copy to end.
+    pub fn raw_frame(&self) -> &Arc<[u8]> {
+        let Payload { kind, bytes } = &self.payload;
+        self.raw.get_or_init(|| encode::shared_message(*kind, bytes))
     }
 }

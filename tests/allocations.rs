@@ -97,13 +97,11 @@ fn of_a_publication(subscriber_count: usize) -> Vec<usize> {
 fn a_publication_allocates_its_frame_once_whatever_the_number_of_subscribers() {
     let one = of_a_publication(1);
     let hundred = of_a_publication(100);
-    // The frame, its count shared by threads, the publication, its count within the shard.
     assert!(
         one.iter().chain(&hundred).all(|count| *count == PER_PUBLICATION),
         "{one:?} {hundred:?}"
     );
 }
 
-/// The bytes while the frame is put together, the same bytes with their count, the publication
-/// with its count, the count of this shard.
-const PER_PUBLICATION: usize = 4;
+/// The frame with its count, the publication with its count, the count of this shard.
+const PER_PUBLICATION: usize = 3;

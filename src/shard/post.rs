@@ -225,7 +225,7 @@ impl Core {
             budget = budget.saturating_sub(1);
             match delivery {
                 Delivery::Publication(publication) => {
-                    taken_len += publication.raw_frame.len();
+                    taken_len += publication.raw_frame().len();
                     self.begin_fan_out(&publication);
                 }
                 Delivery::Registered { channel, position } => {

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use super::header::Header;
 use super::{CloseCode, MessageKind, Opcode, close, mask};
 use crate::limits::CONTROL_PAYLOAD_MAX;
@@ -21,6 +23,17 @@ pub fn append_header(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload_len: 
 #[inline]
 pub fn append_message(out: &mut Vec<u8>, kind: MessageKind, payload: &[u8]) {
     append_frame(out, true, kind.into(), &[payload], None);
+}
+
+/// A whole unmasked message in one frame (server role), in the one allocation it is shared in.
+pub fn shared_message(kind: MessageKind, payload: &[u8]) -> Arc<[u8]> {
+    let header = frame_header(true, kind.into(), payload.len(), None);
+    let header_len = header.wire_len();
+    let mut frame: Arc<[u8]> = std::iter::repeat_n(0, header_len + payload.len()).collect();
+    let bytes = Arc::get_mut(&mut frame).expect("nobody else knows it yet");
+    header.write(bytes);
+    bytes[header_len..].copy_from_slice(payload);
+    frame
 }
 
 /// Appends a whole masked message in one frame (client role).
@@ -132,6 +145,7 @@ mod tests {
             let mut out = b"before".to_vec();
             append_message(&mut out, MessageKind::Binary, &payload);
             assert_eq!(out, [b"before", header, &payload].concat());
+            assert_eq!(*shared_message(MessageKind::Binary, &payload), out[6..]);
 
             let mut masked = Vec::new();
             append_message_masked(&mut masked, MessageKind::Binary, &payload, KEY);
