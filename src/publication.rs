@@ -1,11 +1,16 @@
 //! One publication: payload, position and wire forms, shared between threads.
 //!
 //! The owner shard makes it once per publish and only if someone listens; every shard with
-//! subscribers shares the same bytes.
+//! subscribers shares the same bytes of each wire form, built when the first of them asks.
+
+mod entry;
+pub mod json;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+pub use entry::{ClientInfo, Draft, Entry, PublishOptions, Tags};
 
 use crate::id::ChannelName;
 use crate::ws::{MessageKind, encode};
@@ -46,6 +51,12 @@ impl Epoch {
         }))
     }
 
+    /// The epoch `text` names; `None` if no epoch of ours looks like it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let letters: [u8; 8] = text.as_bytes().try_into().ok()?;
+        letters.iter().all(u8::is_ascii_lowercase).then_some(Self(letters))
+    }
+
     /// The epoch as text, eight ASCII letters.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("an epoch is ASCII letters")
@@ -67,36 +78,62 @@ pub struct Position {
     pub epoch: Epoch,
 }
 
-/// One numbered publication in the forms its subscribers need.
+/// One accepted publication in the forms its subscribers need. History keeps the entry alone.
 #[derive(Debug)]
 pub struct Publication {
     /// The channel it was published to.
     pub channel: ChannelName,
-    /// Its position there.
-    pub position: Position,
+    /// The stream's life.
+    pub epoch: Epoch,
+    /// What was published.
+    pub entry: Arc<Entry>,
     /// When the gateway took the publish: the start of the delivery histogram.
     pub accepted_at: Instant,
-    /// What was published.
-    pub payload: Payload,
     raw: OnceLock<Arc<[u8]>>,
+    json: OnceLock<Arc<[u8]>>,
 }
 
 impl Publication {
-    /// `payload` at `position`; no frame is built yet.
-    pub fn encode(
+    /// `entry` of `channel`; no frame is built yet.
+    pub fn new(
         channel: ChannelName,
-        position: Position,
-        payload: &Payload,
+        epoch: Epoch,
+        entry: Arc<Entry>,
         accepted_at: Instant,
     ) -> Self {
-        let payload = payload.clone();
-        Self { channel, position, accepted_at, payload, raw: OnceLock::new() }
+        let (raw, json) = (OnceLock::new(), OnceLock::new());
+        Self { channel, epoch, entry, accepted_at, raw, json }
+    }
+
+    /// Its position; offset 0 if it is not part of the stream.
+    pub fn position(&self) -> Position {
+        Position { offset: self.entry.offset, epoch: self.epoch }
     }
 
     /// The raw protocol's frame, header included (RFC 6455 section 5.2, unmasked). The first call
     /// builds it, in one allocation; threads that ask meanwhile wait for the copy to end.
     pub fn raw_frame(&self) -> &Arc<[u8]> {
-        let Payload { kind, bytes } = &self.payload;
+        let Payload { kind, bytes } = &self.entry.payload;
         self.raw.get_or_init(|| encode::shared_message(*kind, bytes))
     }
+
+    /// The push of the Centrifuge JSON protocol in a text frame, header included:
+    /// `{"push":{"channel":…,"pub":{…}}}`. The first call builds it and calls `built`; threads that
+    /// ask meanwhile wait. The payload must be JSON: the caller refuses others before they are
+    /// published.
+    pub fn json_frame(&self, built: impl FnOnce()) -> &Arc<[u8]> {
+        self.json.get_or_init(|| {
+            built();
+            let mut push = Vec::with_capacity(PUSH_ROOM + self.channel.len() + self.entry.size());
+            push.extend_from_slice(b"{\"push\":{\"channel\":");
+            json::append_string(&mut push, &self.channel);
+            push.extend_from_slice(b",\"pub\":");
+            self.entry.append_json(&mut push, self.epoch);
+            push.extend_from_slice(b"}}");
+            encode::shared_message(MessageKind::Text, &push)
+        })
+    }
 }
+
+/// What a push has beside channel and entry, about.
+const PUSH_ROOM: usize = 64;

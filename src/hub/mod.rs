@@ -10,7 +10,9 @@
 //! that a subscription takes its place among the publications like everybody else's. Nothing here
 //! knows frames, sockets or mailboxes.
 
+mod ask;
 mod members;
+mod owner;
 mod registration;
 mod stream;
 
@@ -18,6 +20,10 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 
+pub use ask::{
+    AskedEpoch, Fate, HistoryAsk, HistoryFault, JoinAsk, Joined, Page, PresenceStats, Published,
+    Recover, Since, StreamOptions,
+};
 pub use members::{Member, Moves};
 pub use stream::InterestSet;
 
@@ -49,6 +55,15 @@ pub enum Place {
     Waiting,
     /// The owner refused; the hub knows nothing of it.
     Refused,
+}
+
+/// A join on its way to the owner and back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinTicket {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Whether it is this join that tells the owner of this shard's interest.
+    asked: bool,
 }
 
 /// What the owner of a channel must be told.
@@ -146,6 +161,52 @@ impl Hub {
         moves
     }
 
+    /// Begins a subscription that asks the owner by [`Hub::join`]: call it when the mail to the owner
+    /// is sent. The ticket travels with it; the channel is kept until the answer came and
+    /// [`Hub::finish_join`] or [`Hub::abandon_join`] took the ticket back.
+    ///
+    /// # Errors
+    /// The table is full; send no mail.
+    pub fn begin_join(&mut self, name: &ChannelName) -> Result<JoinTicket, ChannelsFull> {
+        todo!()
+    }
+
+    /// The owner let the member in: publications flow from now on. Returns its place. `joined` is
+    /// called for those of [`Hub::subscribe`] whom the same answer lets in.
+    pub fn finish_join(
+        &mut self,
+        ticket: JoinTicket,
+        member: Member,
+        joined: impl FnMut(Member, u32),
+    ) -> Place {
+        todo!()
+    }
+
+    /// The answer came and admits nobody: the connection is gone or wants the channel no more, or
+    /// (`accepted` false) the owner refused. `joined` and `refused` are called for those of
+    /// [`Hub::subscribe`] to whom the same answer matters.
+    pub fn abandon_join(
+        &mut self,
+        ticket: JoinTicket,
+        accepted: bool,
+        joined: impl FnMut(Member, u32),
+        refused: impl FnMut(Member),
+    ) {
+        todo!()
+    }
+
+    /// Local: visits the channels that have members here, with their count, from slot `cursor` on,
+    /// over at most `budget` slots. Returns where to go on; `None` at the end. A channel that is
+    /// there all the while is visited once.
+    pub fn list(
+        &self,
+        cursor: usize,
+        budget: usize,
+        visit: impl FnMut(&ChannelName, usize),
+    ) -> Option<usize> {
+        todo!()
+    }
+
     /// The next thing an owner must be told; `can_send` says whether there is room in the owner's
     /// mailbox. Channels without room stay queued. `None`: nothing that can be told now.
     pub fn poll_mail(
@@ -217,7 +278,7 @@ impl Hub {
     }
 
     /// Owner: shard `from` does not listen any more.
-    pub fn on_disinterest(&mut self, name: &str, from: ShardId) {
+    pub fn on_disinterest(&mut self, name: &str, from: ShardId, now: u64) {
         if let Some(id) = self.by_name.get(name).copied() {
             self.stream_mut(id).interest.remove(from);
         }

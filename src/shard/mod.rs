@@ -139,7 +139,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             hub,
             slots: Slots::default(),
             timers: Timers::new(),
-            time: TurnTime::new(clock.now()),
+            time: TurnTime::new(&mut clock),
             local: VecDeque::new(),
             local_starved: Cell::new(false),
             fan_out: None,
@@ -180,7 +180,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     /// # Errors
     /// The ring is broken.
     pub fn turn(&mut self) -> Result<(), Fault> {
-        self.core.time.advance(self.clock.now());
+        self.core.time.advance(&mut self.clock);
         self.core.stats.counters.turns.add(1);
         self.core.local_starved.set(false);
         self.reap();
