@@ -42,6 +42,10 @@ pub const IDEMPOTENCY_KEY_SIZE_MAX: usize = 255;
 /// Entries, streams and keys dropped in one look at what has expired: a fraction of a millisecond.
 pub const EXPIRE_PER_CALL: usize = 256;
 
+/// Milliseconds between two looks at what has expired; nothing expired is given out meanwhile, so
+/// only its memory waits.
+pub const EXPIRE_INTERVAL_MS: u64 = 1_000;
+
 /// Bytes of one message from a client on `/raw`, default; above it 1009.
 pub const MESSAGE_SIZE_DEFAULT: usize = 64 * 1024;
 

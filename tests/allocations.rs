@@ -103,5 +103,5 @@ fn a_publication_allocates_its_frame_once_whatever_the_number_of_subscribers() {
     );
 }
 
-/// The frame with its count, the publication with its count, the count of this shard.
-const PER_PUBLICATION: usize = 3;
+/// The entry, the frame, the publication, each with its count, and the count of this shard.
+const PER_PUBLICATION: usize = 4;

@@ -92,7 +92,7 @@ impl Core {
     /// Registers a shard's interest and answers; everything numbered from here on follows the
     /// answer in the same lane.
     fn answer_interest(&mut self, from: ShardId, channel: Arc<str>) {
-        let position = self.hub.on_interest(&channel, from).ok();
+        let position = self.hub.on_interest(&channel, from, self.time.ms).ok();
         self.deliver_to(from, Delivery::Registered { channel, position });
     }
 

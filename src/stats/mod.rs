@@ -55,6 +55,10 @@ stats! {
         subscriptions: Gauge = "subscriptions", "Subscriptions of open connections.";
         channels: Gauge = "channels", "Channels known to the shard, as owner or for its subscribers.";
         channels_evicted: Counter = "channels_evicted_total", "Idle channels forgotten because the table was full.";
+        streams_lost: Counter = "streams_lost_total", "Of the channels evicted, those whose stream somebody could still have come back to; it begins anew with another epoch.";
+        history_bytes: Gauge = "history_bytes", "Bytes of publications kept for history.";
+        history_evicted: Counter = "history_evicted_total", "Publications dropped from history before their time because history had reached its bound in bytes.";
+        idempotency_forgotten: Counter = "idempotency_keys_forgotten_total", "Idempotency keys forgotten before their time because there were too many.";
         messages_received: Counter = "messages_received_total", "Data messages received from clients.";
         bytes_received: Counter = "received_bytes_total", "Bytes received from clients, frame headers included.";
         messages_sent: Counter = "messages_sent_total", "Data messages queued to clients.";
