@@ -35,8 +35,10 @@ impl Hub {
         self.note_time(now);
         let Some(id) = self.find_stream(name) else { return };
         let (stream, _) = self.stream_mut(id);
-        stream.interest.remove(from);
-        self.note_unheard(id, now);
+        // A stream that nobody listened to before is not in use now either.
+        if stream.interest.remove(from) {
+            self.note_unheard(id, now);
+        }
     }
 
     /// Owner: who would get a publication of `name` now.
@@ -360,3 +362,8 @@ fn plan(id: ChannelId, stream: &mut Stream, ledger: &mut Ledger) {
         ledger.plan(id, kept, deadline);
     }
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

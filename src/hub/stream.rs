@@ -20,8 +20,11 @@ impl InterestSet {
         self.0 |= 1 << shard.0;
     }
 
-    pub(super) fn remove(&mut self, shard: ShardId) {
+    /// True if it was there.
+    pub(super) fn remove(&mut self, shard: ShardId) -> bool {
+        let before = self.0;
         self.0 &= !(1 << shard.0);
+        self.0 != before
     }
 
     /// Whether nobody listens.
