@@ -137,3 +137,6 @@ impl Publication {
 
 /// What a push has beside channel and entry, about.
 const PUSH_ROOM: usize = 64;
+
+#[cfg(test)]
+mod tests;
