@@ -32,14 +32,14 @@ pub const RECOVERY_MAX: usize = 300;
 /// Milliseconds an idempotency key is remembered (Centrifugo's time).
 pub const IDEMPOTENCY_TTL_MS: u64 = 300_000;
 
-/// Idempotency keys one shard remembers; past it the oldest are forgotten first, counted. With
-/// keys and channel names of common length about 16 MiB.
+/// Idempotency keys one shard remembers; past it the oldest are forgotten first, counted.
 pub const IDEMPOTENCY_KEYS_PER_SHARD_MAX: usize = 1 << 16;
 
 /// Bytes of an idempotency key: as many as of a channel's name.
 pub const IDEMPOTENCY_KEY_SIZE_MAX: usize = 255;
 
-/// Entries, streams and keys dropped in one look at what has expired: a fraction of a millisecond.
+/// Entries, streams and keys dropped in one look at what has expired, so that a turn stays short;
+/// if more is due, the next turn goes on.
 pub const EXPIRE_PER_CALL: usize = 256;
 
 /// Milliseconds between two looks at what has expired; nothing expired is given out meanwhile, so

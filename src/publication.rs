@@ -15,24 +15,45 @@ pub use entry::{ClientInfo, Draft, Entry, PublishOptions, Tags};
 use crate::id::ChannelName;
 use crate::ws::{MessageKind, encode};
 
-/// What a publisher gave: the bytes of one message and how subscribers of the raw protocol get it.
+/// What a publisher gave: one message, as the frame that subscribers of the raw protocol get.
+///
+/// The header stands before the message from the start, so that the bytes which wait, which history
+/// keeps and which are sent are the same, and a broadcast names them for every channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
-    /// Text for `data` (the JSON text as received, byte for byte), binary for `b64data`.
-    pub kind: MessageKind,
-    /// The message. Shared, so that a broadcast names the same bytes for every channel.
-    pub bytes: Arc<[u8]>,
+    kind: MessageKind,
+    frame: Arc<[u8]>,
 }
 
 impl Payload {
-    /// A text message. Copies the text once.
-    pub fn text(text: &str) -> Self {
-        Self { kind: MessageKind::Text, bytes: text.as_bytes().into() }
+    /// A message. Copies the bytes once, in one allocation.
+    pub fn new(kind: MessageKind, bytes: &[u8]) -> Self {
+        Self { kind, frame: encode::shared_message(kind, bytes) }
     }
 
-    /// A binary message. Copies the bytes once.
+    /// A text message: `data` of the HTTP API (the JSON text as received, byte for byte).
+    pub fn text(text: &str) -> Self {
+        Self::new(MessageKind::Text, text.as_bytes())
+    }
+
+    /// A binary message: `b64data` of the HTTP API.
     pub fn binary(bytes: &[u8]) -> Self {
-        Self { kind: MessageKind::Binary, bytes: bytes.into() }
+        Self::new(MessageKind::Binary, bytes)
+    }
+
+    /// Whether subscribers of the raw protocol get text or bytes.
+    pub fn kind(&self) -> MessageKind {
+        self.kind
+    }
+
+    /// The message.
+    pub fn bytes(&self) -> &[u8] {
+        &self.frame[encode::header_len(&self.frame)..]
+    }
+
+    /// The message with its header (RFC 6455 section 5.2, unmasked).
+    pub fn frame(&self) -> &Arc<[u8]> {
+        &self.frame
     }
 }
 
@@ -89,20 +110,18 @@ pub struct Publication {
     pub entry: Arc<Entry>,
     /// When the gateway took the publish: the start of the delivery histogram.
     pub accepted_at: Instant,
-    raw: OnceLock<Arc<[u8]>>,
     json: OnceLock<Arc<[u8]>>,
 }
 
 impl Publication {
-    /// `entry` of `channel`; no frame is built yet.
+    /// `entry` of `channel`. Forms other than the raw one are built when they are first asked for.
     pub fn new(
         channel: ChannelName,
         epoch: Epoch,
         entry: Arc<Entry>,
         accepted_at: Instant,
     ) -> Self {
-        let (raw, json) = (OnceLock::new(), OnceLock::new());
-        Self { channel, epoch, entry, accepted_at, raw, json }
+        Self { channel, epoch, entry, accepted_at, json: OnceLock::new() }
     }
 
     /// Its position; offset 0 if it is not part of the stream.
@@ -110,11 +129,9 @@ impl Publication {
         Position { offset: self.entry.offset, epoch: self.epoch }
     }
 
-    /// The raw protocol's frame, header included (RFC 6455 section 5.2, unmasked). The first call
-    /// builds it, in one allocation; threads that ask meanwhile wait for the copy to end.
+    /// The raw protocol's frame, header included (RFC 6455 section 5.2, unmasked).
     pub fn raw_frame(&self) -> &Arc<[u8]> {
-        let Payload { kind, bytes } = &self.entry.payload;
-        self.raw.get_or_init(|| encode::shared_message(*kind, bytes))
+        self.entry.payload.frame()
     }
 
     /// The push of the Centrifuge JSON protocol in a text frame, header included:

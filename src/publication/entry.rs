@@ -106,13 +106,14 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What history counts it with: itself with its count and its place in the queue, the payload,
-    /// tags and the publisher's info. Shared parts are counted in every entry that names them.
+    /// What history counts it with: itself with its count and its place in the queue, the frame of
+    /// its payload, tags and the publisher's info. What is shared counts in every entry that names
+    /// it.
     pub fn size(&self) -> usize {
         let tags = self.tags.iter().flat_map(|tags| tags.iter());
         let tags: usize = tags.map(|(key, value)| TAG_SIZE + key.len() + value.len()).sum();
         let info = self.info.as_ref().map_or(0, |info| info.size());
-        ENTRY_SIZE + self.payload.bytes.len() + tags + info
+        ENTRY_SIZE + self.payload.frame().len() + tags + info
     }
 
     /// Appends the publication object of the Centrifuge protocol: `data`, `info`, `offset`, `tags`,
@@ -120,7 +121,7 @@ impl Entry {
     /// must be JSON; newlines go, since one separates messages.
     pub fn append_json(&self, out: &mut Vec<u8>, epoch: Epoch) {
         out.extend_from_slice(b"{\"data\":");
-        json::append_one_line(out, &self.payload.bytes);
+        json::append_one_line(out, self.payload.bytes());
         if let Some(info) = &self.info {
             out.extend_from_slice(b",\"info\":");
             info.append_json(out);

@@ -65,7 +65,7 @@ stats! {
         bytes_sent: Counter = "sent_bytes_total", "Bytes the kernel took for clients, frame headers included.";
         publications: Counter = "publications_total", "Publications numbered by the shard as owner of their channel.";
         deliveries: Counter = "deliveries_total", "Publications queued to a subscriber.";
-        frames_encoded: Counter = "frames_encoded_total", "Publication frames built: one per publication and wire form that has a subscriber.";
+        frames_encoded: Counter = "frames_encoded_total", "Publications put into a wire form: one per publication and form that has a subscriber.";
         slow_consumers_disconnected: Counter = "slow_consumers_disconnected_total", "Connections closed with 3008 because their outbox passed its limit.";
         outbox_dropped_bytes: Counter = "outbox_dropped_bytes_total", "Queued bytes dropped with the connections that were closed.";
         outbox_bytes: Gauge = "outbox_bytes", "Bytes waiting in outboxes.";

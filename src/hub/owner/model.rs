@@ -314,7 +314,7 @@ impl World {
         self.note_use(channel);
         let plain = &self.plain[channel];
         assert_eq!(joined.position.offset, plain.offset);
-        let all = plain.entries.iter().map(|(_, entry)| entry.clone());
+        let mut all = plain.entries.iter().map(|(_, entry)| entry.clone());
         let (recovered, publications): (bool, Vec<_>) = match recover {
             Recover::No => (false, vec![]),
             Recover::Stream(since) => {
@@ -326,7 +326,7 @@ impl World {
             }
             Recover::Cache(since) => {
                 let has_it = since.epoch != AskedEpoch::Any && self.fits(channel, since.epoch);
-                match all.last() {
+                match all.next_back() {
                     _ if has_it && since.offset == plain.offset && plain.offset > 0 => {
                         (true, vec![])
                     }
