@@ -30,8 +30,8 @@ pub(crate) enum GeneratorError {
     Setup(#[from] SetupError),
     #[error("the generator's ring broke: {0}")]
     Ring(#[from] Fault),
-    #[error("the generator has no eventfd: {0}")]
-    Bell(#[from] rustix::io::Errno),
+    #[error("the kernel refused an eventfd, a timer slack or a core: {0}")]
+    Refused(#[from] rustix::io::Errno),
     #[error("the generator cannot wait for its handshakes: {0}")]
     Dial(std::io::Error),
 }

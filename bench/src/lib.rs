@@ -19,6 +19,7 @@ mod limit;
 mod output;
 mod page;
 mod payload;
+mod pinning;
 mod recorded;
 mod render;
 mod report;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::message;
-use super::plan::PublishUrl;
+use super::plan::{Plan, PublishUrl};
 use crate::cli::{ConnectArgs, MAX_SIZE, duration};
+use crate::report::FanoutScenario;
 
 /// What `fanout` takes.
 #[derive(Clone, Debug, Args)]
@@ -54,6 +55,25 @@ pub(crate) struct FanoutArgs {
     /// Connections closed and opened again a second.
     #[arg(long, default_value_t = 0, value_name = "R", value_parser = clap::value_parser!(u64).range(0..=10_000))]
     pub(crate) churn: u64,
+}
+
+impl FanoutArgs {
+    /// What the report says was asked for.
+    pub(super) fn scenario(&self, plan: &Plan) -> FanoutScenario {
+        FanoutScenario {
+            publish: Some(self.publish.to_string()),
+            publishers: Some(plan.publisher_count),
+            protocol: Some(match self.protocol {
+                Protocol::Raw => "raw",
+                Protocol::None => "none",
+            }),
+            subscribe: self.subscribe.clone(),
+            channels: Some(self.channels),
+            zipf: self.zipf,
+            slow_readers: Some(self.slow_readers),
+            churn: Some(self.churn),
+        }
+    }
 }
 
 /// How a connection subscribes.

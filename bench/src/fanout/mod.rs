@@ -38,9 +38,11 @@ use crate::cli::{Verdict, say};
 use crate::dial::{self, DialError, Dialing};
 use crate::generator::GeneratorError;
 use crate::output::{self, Meter};
+use crate::pinning;
 use crate::report::{self, Report};
-use crate::run::{self, Outcome, Pace, RunError, Scenario, ServerUse};
+use crate::run::{self, Outcome, Pace, RunError, Scenario};
 use crate::schedule::Schedule;
+use crate::server::ServerUse;
 use crate::tally::Tally;
 
 /// Why there is no result.
@@ -62,8 +64,8 @@ impl From<GeneratorError> for FanoutError {
 pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     let plan = Plan::new(args)?;
     let hall = Hall::new(args, &plan);
-    dial::raise_file_limit();
-    let at_first = run::observe(args.connect.server_pid)?;
+    run::prepare(&args.connect).map_err(RunError::Pin)?;
+    let at_first = run::observe(&args.connect).map_err(RunError::Observe)?;
     let connect = &args.connect;
     let (meters, collector) =
         output::collect(&connect.output, plan.window, connect.threads, connect.server_pid)
@@ -98,10 +100,10 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
                 let _ = thread.send(start);
             }
             thread::sleep((start + args.warm_up).saturating_duration_since(Instant::now()));
-            let before = run::observe(args.connect.server_pid)?;
+            let before = run::observe(&args.connect).map_err(RunError::Observe)?;
             let end = start + args.warm_up + args.duration;
             thread::sleep(end.saturating_duration_since(Instant::now()));
-            let after = run::observe(args.connect.server_pid)?;
+            let after = run::observe(&args.connect).map_err(RunError::Observe)?;
             let parts: Result<Vec<Part>, GeneratorError> =
                 threads.into_iter().map(run::joined).collect();
             let collected = run::joined(collecting).map_err(RunError::File)?;
@@ -120,7 +122,8 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     let Part { seen: Seen { tally, .. }, .. } = whole;
     let outcome =
         Outcome { opened, failures, dial_time, tally, samples: collected.samples, server };
-    let report = Report::of_fanout(connect, &scenario(args), &outcome, fanout);
+    let report =
+        Report::of_fanout(connect, &scenario(args), &outcome, fanout, args.scenario(&plan));
     say(report.text());
     report::write(&report, connect, &outcome.tally).map_err(RunError::File)?;
     Ok(report.verdict())
@@ -194,6 +197,7 @@ impl<'p> Hall<'p> {
         mut meter: Meter,
     ) -> Result<Part, GeneratorError> {
         let Self { args, plan, .. } = self;
+        pinning::settle(&args.connect, thread)?;
         let numbers = run::share(&args.connect, thread);
         let opening = run::opening(&args.connect);
         let target_of =

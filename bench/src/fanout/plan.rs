@@ -1,5 +1,6 @@
 //! What a run will do, settled before it begins: channels, who listens to which, when what is due.
 
+use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 use super::args::{FanoutArgs, Protocol};
@@ -145,6 +146,15 @@ impl FromStr for PublishUrl {
     }
 }
 
+impl Display for PublishUrl {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(Target { host, path, .. }) => write!(f, "http://{host}{path}"),
+            Self::WebSocket(target) => target.fmt(f),
+        }
+    }
+}
+
 fn channels(args: &FanoutArgs) -> Result<Vec<Channel>, PlanError> {
     let publish = match &args.publish {
         PublishUrl::Http(target) | PublishUrl::WebSocket(target) => target,
@@ -256,6 +266,9 @@ mod tests {
         let http: PublishUrl = "http://127.0.0.1:8001/api/publish".parse().expect("a URL");
         let PublishUrl::Http(target) = http else { panic!("{http:?}") };
         assert_eq!(target.path, "/api/publish");
+        for url in ["http://127.0.0.1:8001/api/publish", "ws://127.0.0.1:8000/raw?publish=1"] {
+            assert_eq!(url.parse::<PublishUrl>().expect(url).to_string(), url);
+        }
         assert!(matches!("ws://127.0.0.1/".parse(), Ok(PublishUrl::WebSocket(_))));
         assert!("https://127.0.0.1/".parse::<PublishUrl>().is_err());
         assert!("127.0.0.1".parse::<PublishUrl>().is_err());

@@ -114,7 +114,7 @@ pub(crate) fn run(args: &LimitArgs) -> Result<Verdict, LimitError> {
         complain(format_args!("{}: {error}", path.display()));
         return Ok(Verdict::Usage);
     }
-    Ok(Verdict::Pass)
+    Ok(report.verdict())
 }
 
 /// All figures, in turn.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::round::Sample;
 use super::spread::Spread;
 use super::{Cpus, LimitArgs};
+use crate::cli::Verdict;
 use crate::environment::Environment;
 use crate::report::Tool;
 
@@ -22,6 +23,8 @@ pub(super) struct Report {
     figures: Option<Figures>,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<Comparison>,
+    verdict: Verdict,
+    why: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -166,7 +169,15 @@ impl Report {
         round: Duration,
         against: Comparison,
     ) -> Self {
-        Self { against: Some(against), ..Self::empty(args, rounds, round) }
+        let why = against.limit_is_wrong.then(|| {
+            format!(
+                "the limit is wrong: a server costs {:.3} of it, and less than {TRUSTED_RATIO_MIN} \
+                 cannot be",
+                against.ratio.median
+            )
+        });
+        let verdict = if why.is_some() { Verdict::Invalid } else { Verdict::Pass };
+        Self { against: Some(against), verdict, why, ..Self::empty(args, rounds, round) }
     }
 
     fn empty(args: &LimitArgs, rounds: u32, round: Duration) -> Self {
@@ -187,7 +198,14 @@ impl Report {
             limit: None,
             figures: None,
             against: None,
+            verdict: Verdict::Pass,
+            why: None,
         }
+    }
+
+    /// What the exit code tells: a limit that a server undercuts is none.
+    pub(super) fn verdict(&self) -> Verdict {
+        self.verdict
     }
 
     /// The JSON form.
@@ -233,7 +251,7 @@ impl Report {
             writeln!(out, "memcpy           {memcpy_gb_per_s:9.2} GB/s")?;
             writeln!(out, "generator        {generator_ratio:9.2} times the bare client half")?;
         }
-        if let Some(Comparison { echo_ws_minimal, server, ratio, limit_is_wrong }) = &self.against {
+        if let Some(Comparison { echo_ws_minimal, server, ratio, .. }) = &self.against {
             echo_ws_minimal.write_row("echo_ws_minimal", out)?;
             server.write_row("the server", out)?;
             let interval = ratio.interval95.map_or_else(
@@ -242,12 +260,9 @@ impl Report {
             );
             let Spread { median, min, max, .. } = ratio;
             writeln!(out, "ratio            {median:9.3} ({interval}; all: {min:.3} to {max:.3})")?;
-            if *limit_is_wrong {
-                writeln!(
-                    out,
-                    "the limit is wrong: a server costs less than {TRUSTED_RATIO_MIN} of it"
-                )?;
-            }
+        }
+        if let Some(why) = &self.why {
+            writeln!(out, "not valid        {why}")?;
         }
         Ok(())
     }
