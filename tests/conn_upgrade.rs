@@ -10,7 +10,7 @@ use std::time::Duration;
 use pair::{run, sockets};
 use tidegate::conn::{AnswerError, UpgradeError, UpgradeRefusal, Upgrader};
 use tidegate::ws::MessageKind;
-use tidegate::ws::handshake::{HandshakeError, Reply, Status};
+use tidegate::ws::handshake::{DeflatePolicy, HandshakeError, Reply, Status};
 
 /// A good handshake for `target`, `more` header lines behind it.
 fn request(target: &str, more: &str) -> String {
@@ -212,6 +212,20 @@ fn a_peer_that_leaves_in_the_middle_is_gone() {
             assert_eq!(error, Some(UpgradeError::PeerGone));
         });
     }
+}
+
+#[test]
+fn settings_may_be_shared_by_threads() {
+    fn is_shared<T: Clone + Send + Sync>() {}
+    is_shared::<Upgrader>();
+    is_shared::<tidegate::conn::Dialer>();
+}
+
+#[test]
+#[should_panic = "fits"]
+fn a_window_that_nobody_has_is_refused_when_it_is_set() {
+    let policy = DeflatePolicy { server_window_bits_max: 16, ..DeflatePolicy::ANY };
+    let _ = Upgrader::new().compression(Some(policy));
 }
 
 /// The future of a handshake whose peer is silent is dropped in the middle of its read. The peer

@@ -4,11 +4,14 @@
 //! A [`Conn`] is a [`ReadHalf`] and a [`WriteHalf`]. `incoming` owns the socket's one read in
 //! flight and its buffer, `outgoing` the queue of frames and the one write in flight; the two
 //! halves, and [`Controls`], share the latter. The rules of frames and messages are those of
-//! [`ws`](crate::ws), which knows no socket; nothing here knows the gateway.
+//! [`ws`](crate::ws), which knows no socket; nothing here knows the gateway. `upgrade` and `dial`
+//! are the two ends of the handshake before, each on the stream of an `exchange`, which the
+//! gateway's acceptors use too.
 //!
 //! Invariants: an operation of the ring belongs to the connection and never to a call, so dropping
-//! a call drops no bytes. Only whole frames are queued. One task at a time reads, one writes, all
-//! on one thread, so plain cells are shared; no borrow of one outlives a poll.
+//! a call drops no bytes; a handshake that is dropped ends its connection. Only whole frames are
+//! queued. One task at a time reads, one writes, all on one thread, so plain cells are shared; no
+//! borrow of one outlives a poll.
 
 #![forbid(unsafe_code)]
 

@@ -49,6 +49,8 @@ pub struct Dialer {
     jar: Option<Arc<dyn CookieJar>>,
     /// What is offered; `None`: no compression.
     deflate: Option<DeflateOffer>,
+    /// The offer as it is sent.
+    extensions: String,
     read_buffer_size: usize,
     write_buffer_size: usize,
 }
@@ -65,6 +67,7 @@ impl Default for Dialer {
             net_dial: None,
             jar: None,
             deflate: None,
+            extensions: String::new(),
             read_buffer_size: limits::CONN_READ_BUFFER_DEFAULT,
             write_buffer_size: limits::CONN_WRITE_BUFFER_DEFAULT,
         }
@@ -125,8 +128,9 @@ impl Dialer {
     /// server may decline.
     ///
     /// # Panics
-    /// [`Dialer::dial`] does, if a window of the offer is out of its range.
+    /// If a window of the offer is out of its range.
     pub fn compression(mut self, offer: Option<DeflateOffer>) -> Self {
+        self.extensions = offer.map(|offer| offer.to_string()).unwrap_or_default();
         self.deflate = offer;
         self
     }
@@ -165,13 +169,12 @@ impl Dialer {
         let cookie = self.jar.as_ref().and_then(|jar| jar.cookies(&url.as_http()));
         let headers = Headers::new(&host, &url, cookie.as_deref(), headers)?;
         let subprotocols: Vec<&str> = self.subprotocols.iter().map(String::as_str).collect();
-        let extensions = self.deflate.map(|offer| offer.to_string()).unwrap_or_default();
         let request = ClientRequest {
             host: headers.host,
             target: &url.target,
             key: draw_key(),
             subprotocols: &subprotocols,
-            extensions: &extensions,
+            extensions: &self.extensions,
             headers: &headers.rest,
         };
         let mut bytes = Vec::new();

@@ -13,6 +13,7 @@ use tokio_uring::net::TcpStream;
 use crate::conn::Conn;
 use crate::conn::exchange::{Deadline, Exchange, HeadEnd};
 use crate::limits;
+use crate::ws::deflate::{WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 use crate::ws::handshake::{DeflatePolicy, Reply, Request};
 use handshake::Head;
 
@@ -117,8 +118,15 @@ impl Upgrader {
     /// is the default.
     ///
     /// # Panics
-    /// When a client offers it, if a window of the policy is not 9 to 15 bits.
+    /// If a window of the policy is not 9 to 15 bits.
     pub fn compression(mut self, policy: Option<DeflatePolicy>) -> Self {
+        // Here and not when the first client offers it.
+        let fits = |bits| (WINDOW_BITS_MIN..=WINDOW_BITS_MAX).contains(&bits);
+        assert!(policy.is_none_or(|policy| {
+            fits(policy.server_window_bits_min)
+                && fits(policy.server_window_bits_max)
+                && fits(policy.client_window_bits_max)
+        }));
         self.deflate = policy;
         self
     }
