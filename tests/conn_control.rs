@@ -139,12 +139,15 @@ fn closing_goes_on_to_the_end_of_the_stream_and_reads_what_is_under_way() {
     });
 }
 
+/// Payloads that arrived.
+type Noted = Rc<RefCell<Vec<Vec<u8>>>>;
+
 /// A client over `raw` that notes the Pongs and Pings it gets instead of answering.
-fn noting_client(raw: &Raw) -> (Conn, Rc<RefCell<Vec<Vec<u8>>>>, Rc<RefCell<Vec<Vec<u8>>>>) {
+fn noting_client(raw: &Raw) -> (Conn, Noted, Noted) {
     let socket = raw.0.try_clone().expect("a descriptor");
     let mut client = pair::conn(socket, ConnParts::new(Role::Client));
     let (pongs, pings) = (Rc::default(), Rc::default());
-    let note = |list: &Rc<RefCell<Vec<Vec<u8>>>>| {
+    let note = |list: &Noted| {
         let list = Rc::clone(list);
         move |_: &Controls, payload: &[u8]| {
             list.borrow_mut().push(payload.to_vec());

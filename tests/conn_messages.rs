@@ -44,6 +44,25 @@ fn messages_of_every_boundary_length_arrive_in_both_directions() {
 }
 
 #[test]
+fn a_message_larger_than_all_buffers_is_taken_bit_by_bit() {
+    run(async {
+        let (raw, server) = sockets();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&raw, 64 * 1_024)
+            .expect("an open socket");
+        rustix::net::sockopt::set_socket_send_buffer_size(&server, 64 * 1_024)
+            .expect("an open socket");
+        let mut raw = pair::Raw(raw);
+        let mut server = conn(server, ConnParts::new(Role::Server));
+        let payload = pair::pattern(1 << 20);
+        let frame = unmasked(true, Opcode::Binary, &payload);
+        let write = server.write_message(MessageKind::Binary, &payload);
+        let (written, received) = tokio::join!(write, raw.receive(frame.len()));
+        written.expect("a reader");
+        assert!(received == frame);
+    });
+}
+
+#[test]
 fn json_is_written_as_text_and_read_from_any_message() {
     run(async {
         let (mut raw, mut server) = raw_and_server();

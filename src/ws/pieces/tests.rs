@@ -86,6 +86,25 @@ fn the_kind_is_known_with_the_header() {
 }
 
 #[test]
+fn the_limits_count_each_message_from_its_beginning() {
+    let limits = DecodeLimits { message_size: 10, fragments: 2 };
+    let message = [
+        masked(false, Opcode::Binary, &[1; 4]),
+        masked(true, Opcode::Ping, &[2; 100]),
+        masked(true, Opcode::Continuation, &[3; 6]),
+    ]
+    .concat();
+    let (said, fault) = assemble(Role::Server, &message.repeat(3), &[], &limits);
+    assert_eq!((said.len(), fault), (6, None));
+    let tight = DecodeLimits { message_size: 9, ..limits };
+    let (said, fault) = assemble(Role::Server, &message, &[], &tight);
+    assert_eq!((said.len(), fault), (1, Some(ProtocolError::MessageTooBig)));
+    let few = DecodeLimits { fragments: 1, ..limits };
+    let (_, fault) = assemble(Role::Server, &message, &[], &few);
+    assert_eq!(fault, Some(ProtocolError::TooManyFragments));
+}
+
+#[test]
 fn faulty_text_fails_in_the_piece_that_holds_it() {
     let frame = masked(true, Opcode::Text, "ok \u{20AC} \u{20AC}".as_bytes());
     for bad in 6 + 3..frame.len() {
