@@ -18,8 +18,9 @@ pub(crate) struct FanoutArgs {
     /// as 'ws://127.0.0.1:8000/raw?channel=bench&publish=1'.
     #[arg(long, value_name = "URL")]
     pub(crate) publish: PublishUrl,
-    /// Publications a second over all channels, due at fixed times.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    /// Publications a second over all channels, due at fixed times. 0: one publication outstanding
+    /// per publisher, the next is due when every subscriber that reads has it.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     pub(crate) rate: u64,
     /// Bytes of a publication's payload, a JSON string.
     #[arg(long, default_value_t = 64, value_parser = message_size)]

@@ -1,12 +1,14 @@
 //! `fanout`: how long publications take to reach every subscriber, and what became of each.
 //!
-//! Publications are due at fixed times. Publishers are sockets on the ring of the first thread,
-//! over HTTP as over WebSocket, so that publishing waits for nobody and its lateness is known.
+//! Publications are due at fixed times, or, in a closed loop, when the last has arrived. Publishers
+//! are sockets on the ring of the first thread, over HTTP as over WebSocket, so that publishing
+//! waits for nobody and its lateness is known.
 
 mod account;
 mod args;
 mod cast;
 mod churn;
+mod closed_loop;
 mod http;
 mod message;
 mod outcome;
@@ -29,6 +31,7 @@ pub(crate) use outcome::FanoutReport;
 use account::Account;
 use cast::{Cast, Seen};
 use churn::{Churn, ChurnCounts};
+use closed_loop::ClosedLoop;
 use http::{Answers, Request};
 use plan::{Plan, PlanError, PublishUrl};
 use publisher::{Link, Publications, Publisher};
@@ -63,7 +66,7 @@ impl From<GeneratorError> for FanoutError {
 /// Runs the command.
 pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     let plan = Plan::new(args)?;
-    let hall = Hall::new(args, &plan);
+    let hall = Hall::new(args, &plan)?;
     run::prepare(&args.connect).map_err(RunError::Pin)?;
     let at_first = run::observe(&args.connect).map_err(RunError::Observe)?;
     let connect = &args.connect;
@@ -114,6 +117,9 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     parts.for_each(|part| whole.merge(part));
     whole.seen.tally = collected.tally;
     let Part { seen, publications, churned } = &mut whole;
+    if publications.exhausted {
+        return Err(PlanError::Exhausted.into());
+    }
     let account =
         Account::settle(&plan, publications, &seen.receipts, &seen.lives, &mut seen.tally);
     let fanout = FanoutReport::new(args, &plan, &account, publications, seen, *churned);
@@ -132,7 +138,7 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
 /// The run, but for its connections.
 fn scenario(args: &FanoutArgs) -> Scenario {
     Scenario {
-        pace: Pace::Rate(args.rate),
+        pace: if args.rate == 0 { Pace::ClosedLoop } else { Pace::Rate(args.rate) },
         size: args.size,
         warm_up: args.warm_up,
         duration: args.duration,
@@ -143,6 +149,8 @@ fn scenario(args: &FanoutArgs) -> Scenario {
 struct Hall<'p> {
     args: &'p FanoutArgs,
     plan: &'p Plan,
+    /// What publishers wait for; `None`: for when it is time.
+    closed: Option<ClosedLoop>,
     requests: Vec<Request>,
     greetings: Vec<String>,
     published: OnceLock<Published>,
@@ -159,7 +167,7 @@ struct Part {
 type Opened = (u32, BTreeMap<String, u32>);
 
 impl<'p> Hall<'p> {
-    fn new(args: &'p FanoutArgs, plan: &'p Plan) -> Self {
+    fn new(args: &'p FanoutArgs, plan: &'p Plan) -> Result<Self, GeneratorError> {
         let request = |target| {
             let key = args.api_key.as_deref();
             let request = |channel: &plan::Channel| {
@@ -170,16 +178,18 @@ impl<'p> Hall<'p> {
         let greeting = |text: &String| {
             plan.channels.iter().map(|channel| text.replace("{channel}", &channel.name)).collect()
         };
-        Self {
+        let closed = matches!(plan.pace, plan::Pace::Closed).then(|| ClosedLoop::new(plan));
+        Ok(Self {
             args,
             plan,
+            closed: closed.transpose()?,
             requests: match &args.publish {
                 PublishUrl::Http(target) => request(target),
                 PublishUrl::WebSocket(_) => Vec::new(),
             },
             greetings: args.subscribe.as_ref().map(greeting).unwrap_or_default(),
             published: OnceLock::new(),
-        }
+        })
     }
 
     /// From the moment all connections are open to the start.
@@ -209,6 +219,11 @@ impl<'p> Hall<'p> {
         };
         let Dialing { open, failures } =
             dial::dial_all(&opening, numbers.clone(), target_of).map_err(GeneratorError::Dial)?;
+        if let Some(closed) = &self.closed {
+            for dialed in open.iter().filter(|dialed| !plan.is_slow(dialed.number)) {
+                closed.join(plan.channel_of[dialed.number as usize]);
+            }
+        }
         let _ = report.send((open.len() as u32, failures));
         drop(report);
         let churn = (args.churn > 0 && !numbers.is_empty())
@@ -218,7 +233,7 @@ impl<'p> Hall<'p> {
             })
             .transpose()
             .map_err(GeneratorError::Dial)?;
-        let cast = Cast::new(plan, &self.requests, numbers, publishers);
+        let cast = Cast::new(plan, self.closed.as_ref(), &self.requests, numbers, publishers);
         let station = Station::new(cast, &self.greetings, churn, open, sockets, &self.published)?;
         // No start: the run was given up.
         let start = started.recv().unwrap_or_else(|_| Instant::now());

@@ -6,17 +6,20 @@ use std::num::NonZeroU64;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use rustix::event::EventfdFlags;
 use tidegate::ring::Fault;
 use tidegate::ws::{MessageKind, encode};
 
 use super::cast::Cast;
 use super::churn::{Churn, ChurnCounts};
+use super::plan::Pace;
 use super::subscriber::{End, State};
 use super::wires::{Sink, Wires};
 use crate::dial::Dialed;
 use crate::generator::GeneratorError;
 use crate::output::Meter;
 use crate::server;
+use crate::traffic::REPLY_TIMEOUT;
 
 /// One thread's connections, on a ring of its own.
 pub(super) struct Station<'p> {
@@ -58,8 +61,12 @@ impl<'p> Station<'p> {
         // The default of 50 us would make every publication late by as much.
         rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
         let count = cast.subscribers.len() + cast.publishers.len();
+        let bell = match cast.desk.closed {
+            Some(closed) if cast.desk.publishes => closed.bell()?,
+            _ => rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?,
+        };
         let mut station = Self {
-            wires: Wires::new(count, cast.plan.payload.len())?,
+            wires: Wires::new(count, cast.plan.payload.len(), bell)?,
             cast,
             churn,
             greetings,
@@ -147,8 +154,9 @@ impl<'p> Station<'p> {
         if self.cast.publishers.is_empty() {
             return;
         }
+        let Pace::Open(schedule) = &plan.pace else { return self.publish_ready() };
         while self.cursor < plan.publication_count {
-            let due_ns = plan.due_ns(self.cursor);
+            let due_ns = schedule.due_of(0, self.cursor);
             if due_ns > self.cast.now_ns {
                 return;
             }
@@ -158,6 +166,30 @@ impl<'p> Station<'p> {
                 self.cast.seen.tally.lag.saturating_record(lag_ns);
             }
             self.cursor += 1;
+            let wire = self.cast.subscribers.len() + index;
+            self.cast.pump(index, self.wires.out(wire));
+            self.wires.flush(wire);
+        }
+    }
+
+    /// Closed loop: every publisher whose last publication has arrived sends the next, until the
+    /// measured time ends.
+    fn publish_ready(&mut self) {
+        let plan = self.cast.plan;
+        let now_ns = self.cast.now_ns;
+        if now_ns >= plan.window.end_ns {
+            return;
+        }
+        for index in 0..self.cast.publishers.len() {
+            let Cast { publishers, desk, .. } = &mut self.cast;
+            if !publishers[index].is_ready(desk, now_ns) {
+                continue;
+            }
+            if !publishers[index].has_next(plan) {
+                desk.publications.exhausted = true;
+                continue;
+            }
+            publishers[index].owe(now_ns, now_ns);
             let wire = self.cast.subscribers.len() + index;
             self.cast.pump(index, self.wires.out(wire));
             self.wires.flush(wire);
@@ -186,8 +218,13 @@ impl<'p> Station<'p> {
     /// When to look at the clock again if nothing comes.
     fn next_ns(&self) -> u64 {
         let plan = self.cast.plan;
-        let publishes = !self.cast.publishers.is_empty() && self.cursor < plan.publication_count;
-        let due_ns = if publishes { plan.due_ns(self.cursor) } else { u64::MAX };
+        let due_ns = match &plan.pace {
+            _ if self.cast.publishers.is_empty() => u64::MAX,
+            Pace::Open(_) if self.cursor >= plan.publication_count => u64::MAX,
+            Pace::Open(schedule) => schedule.due_of(0, self.cursor),
+            // What arrives ends the wait; what does not is given up in time.
+            Pace::Closed => self.cast.now_ns + REPLY_TIMEOUT.as_nanos() as u64 / 8,
+        };
         let churn_ns =
             self.churn.as_ref().map_or(u64::MAX, |churn| churn.next_ns(self.cast.now_ns));
         let window = plan.window;
