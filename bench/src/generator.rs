@@ -75,13 +75,15 @@ impl Generator {
     }
 
     /// Sends `load` from `start` to the end of `window`, waits for what is still out, closes every
-    /// connection, and tells what it counted since `meter` last took it.
+    /// connection, and tells what it counted since `meter` last took it. `at_edge` is called at
+    /// both ends of the window, while the connections are open.
     pub(crate) fn run(
         mut self,
         load: Load,
         window: Window,
         start: Instant,
         meter: &mut Meter,
+        at_edge: &mut dyn FnMut(),
     ) -> Result<Tally, GeneratorError> {
         self.start = start;
         while Instant::now() < start {
@@ -94,6 +96,7 @@ impl Generator {
         let mut cpu_before = None;
         while self.traffic.now_ns < window.end_ns {
             if cpu_before.is_none() && self.traffic.now_ns >= window.start_ns {
+                at_edge();
                 cpu_before = server::own_cpu_ns();
             }
             self.send_due();
@@ -104,6 +107,7 @@ impl Generator {
         if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
             self.traffic.tally.cpu_ns = after - before;
         }
+        at_edge();
         // What fell due in a last turn that took too long is late, not forgiven.
         self.send_due();
         self.drain()?;

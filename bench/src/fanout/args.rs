@@ -8,6 +8,7 @@ use super::message;
 use super::plan::{Plan, PublishUrl};
 use crate::cli::{ConnectArgs, MAX_SIZE, duration};
 use crate::report::FanoutScenario;
+use crate::target::Target;
 
 /// What `fanout` takes.
 #[derive(Clone, Debug, Args)]
@@ -73,6 +74,34 @@ impl FanoutArgs {
             zipf: self.zipf,
             slow_readers: Some(self.slow_readers),
             churn: Some(self.churn),
+        }
+    }
+
+    /// Of `subscribers` that are all sent what is published to `publish`, both URLs taken as they
+    /// are.
+    pub(crate) fn of_everyone(
+        url: Target,
+        subscribers: u32,
+        publish: PublishUrl,
+        [warm_up, duration]: [Duration; 2],
+        rate: u64,
+        size: usize,
+    ) -> Self {
+        Self {
+            connect: ConnectArgs::to(url, subscribers),
+            publish,
+            rate,
+            size,
+            duration,
+            warm_up,
+            channels: 1,
+            zipf: None,
+            protocol: Protocol::None,
+            subscribe: None,
+            publishers: None,
+            api_key: None,
+            slow_readers: 0,
+            churn: 0,
         }
     }
 }

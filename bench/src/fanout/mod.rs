@@ -26,14 +26,16 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use args::FanoutArgs;
+pub(crate) use message::SIZE_MIN;
 pub(crate) use outcome::FanoutReport;
+pub(crate) use plan::PublishUrl;
 
 use account::Account;
 use cast::{Cast, Seen};
 use churn::{Churn, ChurnCounts};
 use closed_loop::ClosedLoop;
 use http::{Answers, Request};
-use plan::{Plan, PlanError, PublishUrl};
+use plan::{Plan, PlanError};
 use publisher::{Link, Publications, Publisher};
 use station::{Published, PublisherSocket, Station};
 
@@ -55,6 +57,8 @@ pub(crate) enum FanoutError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error("the server cannot be reached: {0}")]
+    Dial(String),
 }
 
 impl From<GeneratorError> for FanoutError {
@@ -135,6 +139,36 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     Ok(report.verdict())
 }
 
+/// What a fan-out that was driven from another command came to.
+#[derive(Debug)]
+pub(crate) struct Driven {
+    /// The ledger included.
+    pub(crate) tally: Tally,
+    /// Measured publications that were due and are not known to be published.
+    pub(crate) unpublished: u64,
+}
+
+/// Runs `args` on the calling thread, its only one, and reports nothing. `at_edge` is called at
+/// both ends of the measured time, while the connections are open.
+///
+/// # Errors
+/// The arguments do not fit together, or a connection could not be opened.
+pub(crate) fn drive(args: &FanoutArgs, at_edge: &mut dyn FnMut()) -> Result<Driven, FanoutError> {
+    assert_eq!(args.connect.threads, 1, "the calling thread is all there is");
+    let plan = Plan::new(args)?;
+    let hall = Hall::new(args, &plan)?;
+    let Prepared { station, opened: (_, failures), connect_failures } = hall.prepare(0)?;
+    if let Some(cause) = failures.into_keys().chain(connect_failures.into_keys()).next() {
+        return Err(FanoutError::Dial(cause));
+    }
+    let start = Instant::now() + hall.start_delay();
+    let (cast, _) = station.run(start, &mut Meter::whole(plan.window), at_edge)?;
+    let Cast { seen: Seen { mut tally, receipts, lives, .. }, desk, .. } = cast;
+    let account = Account::settle(&plan, &desk.publications, &receipts, &lives, &mut tally);
+    let counts = account.publications;
+    Ok(Driven { tally, unpublished: counts.due - counts.published })
+}
+
 /// The run, but for its connections.
 fn scenario(args: &FanoutArgs) -> Scenario {
     Scenario {
@@ -161,6 +195,13 @@ struct Part {
     seen: Seen,
     publications: Publications,
     churned: ChurnCounts,
+}
+
+/// One thread before the start.
+struct Prepared<'p> {
+    station: Station<'p>,
+    opened: Opened,
+    connect_failures: BTreeMap<String, u32>,
 }
 
 /// How many connections one thread opened, and why it opened no more.
@@ -206,6 +247,20 @@ impl<'p> Hall<'p> {
         started: &mpsc::Receiver<Instant>,
         mut meter: Meter,
     ) -> Result<Part, GeneratorError> {
+        let Prepared { station, opened, connect_failures } = self.prepare(thread)?;
+        let _ = report.send(opened);
+        drop(report);
+        // No start: the run was given up.
+        let start = started.recv().unwrap_or_else(|_| Instant::now());
+        let (mut cast, churned) = station.run(start, &mut meter, &mut || {})?;
+        meter.finish(std::mem::replace(&mut cast.seen.tally, Tally::new()));
+        let mut publications = cast.desk.publications;
+        publications.connect_failures = connect_failures;
+        Ok(Part { seen: cast.seen, publications, churned })
+    }
+
+    /// Opens the connections of one thread.
+    fn prepare(&'p self, thread: u16) -> Result<Prepared<'p>, GeneratorError> {
         let Self { args, plan, .. } = self;
         pinning::settle(&args.connect, thread)?;
         let numbers = run::share(&args.connect, thread);
@@ -224,8 +279,7 @@ impl<'p> Hall<'p> {
                 closed.join(plan.channel_of[dialed.number as usize]);
             }
         }
-        let _ = report.send((open.len() as u32, failures));
-        drop(report);
+        let opened = (open.len() as u32, failures);
         let churn = (args.churn > 0 && !numbers.is_empty())
             .then(|| {
                 let schedule = Schedule::new(args.churn, thread, args.connect.threads, 1);
@@ -235,13 +289,7 @@ impl<'p> Hall<'p> {
             .map_err(GeneratorError::Dial)?;
         let cast = Cast::new(plan, self.closed.as_ref(), &self.requests, numbers, publishers);
         let station = Station::new(cast, &self.greetings, churn, open, sockets, &self.published)?;
-        // No start: the run was given up.
-        let start = started.recv().unwrap_or_else(|_| Instant::now());
-        let (mut cast, churned) = station.run(start, &mut meter)?;
-        meter.finish(std::mem::replace(&mut cast.seen.tally, Tally::new()));
-        let mut publications = cast.desk.publications;
-        publications.connect_failures = connect_failures;
-        Ok(Part { seen: cast.seen, publications, churned })
+        Ok(Prepared { station, opened, connect_failures })
     }
 
     /// Opens the connections that publish; those that fail have a place and no socket.

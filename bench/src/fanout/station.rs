@@ -86,11 +86,13 @@ impl<'p> Station<'p> {
     }
 
     /// Publishes and receives from `start` to the end of the window, waits for what is on its way,
-    /// closes every connection, and hands back what everybody saw.
+    /// closes every connection, and hands back what everybody saw. `at_edge` is called at both
+    /// ends of the window, while the connections are open.
     pub(super) fn run(
         mut self,
         start: Instant,
         meter: &mut Meter,
+        at_edge: &mut dyn FnMut(),
     ) -> Result<(Cast<'p>, ChurnCounts), GeneratorError> {
         self.start = start;
         while Instant::now() < start {
@@ -100,6 +102,7 @@ impl<'p> Station<'p> {
         let mut cpu_before = None;
         while self.cast.now_ns < window.end_ns {
             if cpu_before.is_none() && self.cast.now_ns >= window.start_ns {
+                at_edge();
                 cpu_before = server::own_cpu_ns();
                 self.stop_slow_readers();
             }
@@ -113,6 +116,7 @@ impl<'p> Station<'p> {
         if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
             self.cast.seen.tally.cpu_ns = after - before;
         }
+        at_edge();
         // What fell due in a last turn that took too long is late, not forgiven.
         self.publish_due();
         let churned = self.churn.take().map(|churn| churn.counts).unwrap_or_default();
