@@ -208,6 +208,7 @@ impl<'p> Cast<'p> {
                         Arrival::Reordered => seen.tally.reordered += 1,
                         Arrival::Duplicate => seen.tally.duplicated += 1,
                         Arrival::Unknown => seen.tally.unknown += 1,
+                        Arrival::TooOld => seen.tally.too_old += 1,
                     }
                     if matches!(arrival, Arrival::InOrder | Arrival::Reordered) {
                         seen.on_receipt(plan, subscriber, publication, sent_ns, *now_ns);

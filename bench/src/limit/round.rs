@@ -307,7 +307,7 @@ fn sample(
 ) -> Result<Sample, LimitError> {
     let readings = readings.into_iter().collect::<Result<Vec<_>, _>>()?;
     let [before, after] = readings[..] else { unreachable!("a window has two edges") };
-    let wrong = tally.duplicated + tally.reordered + tally.unknown;
+    let wrong = tally.duplicated + tally.reordered + tally.unknown + tally.too_old;
     if tally.delivered < tally.due || wrong > 0 || !tally.lost_connections.is_empty() {
         return Err(LimitError::Wrong);
     }
