@@ -7,6 +7,9 @@
 //! connection waits goes out as soon as that is free, and its latency counts from when it was due.
 //! The histogram from sending to receiving shows what such a stall hides.
 
+#[cfg(test)]
+mod allocations;
+
 use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -99,10 +102,7 @@ impl Generator {
                 at_edge();
                 cpu_before = server::own_cpu_ns();
             }
-            self.send_due();
-            let next_ns = self.next_ns().min(meter.next_ns());
-            self.turn(Duration::from_nanos(next_ns.saturating_sub(self.traffic.now_ns)))?;
-            meter.cut(self.traffic.now_ns, &mut self.traffic.tally);
+            self.step(meter)?;
         }
         if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
             self.traffic.tally.cpu_ns = after - before;
@@ -113,6 +113,15 @@ impl Generator {
         self.drain()?;
         self.close()?;
         Ok(self.traffic.tally)
+    }
+
+    /// Sends what is due, waits for what is next, and takes what came.
+    fn step(&mut self, meter: &mut Meter) -> Result<(), Fault> {
+        self.send_due();
+        let next_ns = self.next_ns().min(meter.next_ns());
+        self.turn(Duration::from_nanos(next_ns.saturating_sub(self.traffic.now_ns)))?;
+        meter.cut(self.traffic.now_ns, &mut self.traffic.tally);
+        Ok(())
     }
 
     /// Sends every message that is due, or has its connection owe it.

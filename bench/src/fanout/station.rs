@@ -2,6 +2,9 @@
 //!
 //! A turn publishes what is due, waits, and takes what came. The clock is read once after the wait.
 
+#[cfg(test)]
+mod allocations;
+
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -106,12 +109,7 @@ impl<'p> Station<'p> {
                 cpu_before = server::own_cpu_ns();
                 self.stop_slow_readers();
             }
-            self.publish_due();
-            self.churn_due()?;
-            let next_ns = self.next_ns().min(meter.next_ns());
-            let left_ns = next_ns.saturating_sub(self.cast.now_ns);
-            self.turn(Duration::from_nanos(left_ns))?;
-            meter.cut(self.cast.now_ns, &mut self.cast.seen.tally);
+            self.step(meter)?;
         }
         if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
             self.cast.seen.tally.cpu_ns = after - before;
@@ -126,6 +124,16 @@ impl<'p> Station<'p> {
             self.cast.bury(wire, self.tails());
         }
         Ok((self.cast, churned))
+    }
+
+    /// Publishes what is due, waits for what is next, and takes what came.
+    fn step(&mut self, meter: &mut Meter) -> Result<(), GeneratorError> {
+        self.publish_due();
+        self.churn_due()?;
+        let next_ns = self.next_ns().min(meter.next_ns());
+        self.turn(Duration::from_nanos(next_ns.saturating_sub(self.cast.now_ns)))?;
+        meter.cut(self.cast.now_ns, &mut self.cast.seen.tally);
+        Ok(())
     }
 
     /// A subscriber's connection was opened.
