@@ -121,9 +121,7 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     parts.for_each(|part| whole.merge(part));
     whole.seen.tally = collected.tally;
     let Part { seen, publications, churned } = &mut whole;
-    if publications.exhausted {
-        return Err(PlanError::Exhausted.into());
-    }
+    publications.check()?;
     let account =
         Account::settle(&plan, publications, &seen.receipts, &seen.lives, &mut seen.tally);
     let fanout = FanoutReport::new(args, &plan, &account, publications, seen, *churned);

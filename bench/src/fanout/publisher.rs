@@ -7,7 +7,7 @@ use tidegate::ws::{Decoder, MessageKind, Role, encode};
 use super::closed_loop::ClosedLoop;
 use super::http::{Answer, Answers, Request};
 use super::message::{Header, Payload};
-use super::plan::{Pace, Plan};
+use super::plan::{Pace, Plan, PlanError};
 use super::subscriber::Subscriber;
 use crate::traffic::REPLY_TIMEOUT;
 
@@ -58,6 +58,11 @@ pub(super) struct Publications {
 }
 
 impl Publications {
+    /// Whether there was room for all of a closed loop.
+    pub(super) fn check(&self) -> Result<(), PlanError> {
+        if self.exhausted { Err(PlanError::Exhausted) } else { Ok(()) }
+    }
+
     /// When `publication` was due, in nanoseconds since the run's start; `None`: in a closed loop
     /// it never was.
     pub(super) fn due_ns(&self, plan: &Plan, publication: u32) -> Option<u64> {

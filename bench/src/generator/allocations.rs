@@ -29,9 +29,13 @@ fn allocations_under(load: Load) -> usize {
 
 #[test]
 fn a_message_allocates_nothing() {
-    assert_eq!(allocations_under(Load::Closed), 0);
+    assert!(allocations_under(Load::Closed) <= GROWTHS_MAX);
     let schedule = Schedule::new(20_000, 0, 1, CONNECTIONS);
-    assert_eq!(allocations_under(Load::Open(schedule)), 0);
+    assert!(allocations_under(Load::Open(schedule)) <= GROWTHS_MAX);
 }
 
 const CONNECTIONS: u32 = 10;
+
+/// Of 2,000 messages. A queue grows when a turn takes more than any before, as after a wait for a
+/// core; it doubles, so that this happens a few times at most.
+const GROWTHS_MAX: usize = 5;
