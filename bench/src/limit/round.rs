@@ -348,6 +348,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use clap::Parser;
 
     use super::*;
@@ -373,11 +375,15 @@ mod tests {
                 echo_half::run(accepted.collect::<io::Result<_>>()?, Framing::WebSocket, shared)
             });
             let target = format!("ws://{address}/").parse().expect("a URL");
+            let count = AtomicU32::new(0);
             let late = || {
-                thread::sleep(Duration::from_millis(300));
+                // The second reading is the one behind the last message.
+                if count.fetch_add(1, Ordering::Relaxed) == 1 {
+                    thread::sleep(Duration::from_millis(300));
+                }
                 shared.read_server()
             };
-            let sample = echo_of(&target, &args, Duration::from_millis(50), late);
+            let sample = echo_of(&target, &args, Duration::from_millis(200), late);
             shared.stop();
             join(server).expect("it ends well");
             sample
