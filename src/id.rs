@@ -48,6 +48,28 @@ impl fmt::Display for ConnId {
 /// Bits of a generation that survive the round trip through the kernel.
 pub const GENERATION_BITS: u32 = 24;
 
+/// A client to the outside: a random UUID (RFC 9562 section 5.4) that names one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientKey(u128);
+
+impl ClientKey {
+    /// The UUID of version 4 whose other 122 bits are those of `random`.
+    pub fn from_random(random: u128) -> Self {
+        const VERSION: u128 = 0xF << 76;
+        const VARIANT: u128 = 0b11 << 62;
+        Self(random & !VERSION & !VARIANT | 4 << 76 | 0b10 << 62)
+    }
+}
+
+impl fmt::Display for ClientKey {
+    /// 8-4-4-4-12 lower-case hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |shift: u32, bits: u32| self.0 >> shift & ((1 << bits) - 1);
+        let (low, mid, version) = (part(96, 32), part(80, 16), part(64, 16));
+        write!(f, "{low:08x}-{mid:04x}-{version:04x}-{:04x}-{:012x}", part(48, 16), part(0, 48))
+    }
+}
+
 /// A channel's name, shared between threads. Compared and hashed as text.
 pub type ChannelName = Arc<str>;
 

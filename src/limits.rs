@@ -22,6 +22,30 @@ pub const CHANNEL_NAME_MAX: usize = 255;
 /// subscribers are forgotten first, counted; when none is idle, subscribing and publishing fail.
 pub const CHANNELS_PER_SHARD_MAX: usize = 1 << 20;
 
+/// Bytes of history the process keeps, default, spread evenly over its shards; past it the oldest
+/// entries of the stream that was not used for longest go first, counted.
+pub const HISTORY_BYTES_DEFAULT: usize = 512 * 1024 * 1024;
+
+/// Publications one recovery hands out; who missed more is told that it is not recovered.
+pub const RECOVERY_MAX: usize = 300;
+
+/// Milliseconds an idempotency key is remembered (Centrifugo's time).
+pub const IDEMPOTENCY_TTL_MS: u64 = 300_000;
+
+/// Idempotency keys one shard remembers; past it the oldest are forgotten first, counted.
+pub const IDEMPOTENCY_KEYS_PER_SHARD_MAX: usize = 1 << 16;
+
+/// Bytes of an idempotency key: as many as of a channel's name.
+pub const IDEMPOTENCY_KEY_SIZE_MAX: usize = 255;
+
+/// Entries, streams and keys dropped in one look at what has expired, so that a turn stays short;
+/// if more is due, the next turn goes on.
+pub const EXPIRE_PER_CALL: usize = 256;
+
+/// Milliseconds between two looks at what has expired; nothing expired is given out meanwhile, so
+/// only its memory waits.
+pub const EXPIRE_INTERVAL_MS: u64 = 1_000;
+
 /// Bytes of one message from a client on `/raw`, default; above it 1009.
 pub const MESSAGE_SIZE_DEFAULT: usize = 64 * 1024;
 

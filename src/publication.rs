@@ -1,33 +1,59 @@
 //! One publication: payload, position and wire forms, shared between threads.
 //!
 //! The owner shard makes it once per publish and only if someone listens; every shard with
-//! subscribers shares the same bytes.
+//! subscribers shares the same bytes of each wire form, built when the first of them asks.
+
+mod entry;
+pub mod json;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+pub use entry::{ClientInfo, Draft, Entry, PublishOptions, Tags};
 
 use crate::id::ChannelName;
 use crate::ws::{MessageKind, encode};
 
-/// What a publisher gave: the bytes of one message and how subscribers of the raw protocol get it.
+/// What a publisher gave: one message, as the frame that subscribers of the raw protocol get.
+///
+/// The header stands before the message from the start, so that the bytes which wait, which history
+/// keeps and which are sent are the same, and a broadcast names them for every channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
-    /// Text for `data` (the JSON text as received, byte for byte), binary for `b64data`.
-    pub kind: MessageKind,
-    /// The message. Shared, so that a broadcast names the same bytes for every channel.
-    pub bytes: Arc<[u8]>,
+    kind: MessageKind,
+    frame: Arc<[u8]>,
 }
 
 impl Payload {
-    /// A text message. Copies the text once.
-    pub fn text(text: &str) -> Self {
-        Self { kind: MessageKind::Text, bytes: text.as_bytes().into() }
+    /// A message. Copies the bytes once, in one allocation.
+    pub fn new(kind: MessageKind, bytes: &[u8]) -> Self {
+        Self { kind, frame: encode::shared_message(kind, bytes) }
     }
 
-    /// A binary message. Copies the bytes once.
+    /// A text message: `data` of the HTTP API (the JSON text as received, byte for byte).
+    pub fn text(text: &str) -> Self {
+        Self::new(MessageKind::Text, text.as_bytes())
+    }
+
+    /// A binary message: `b64data` of the HTTP API.
     pub fn binary(bytes: &[u8]) -> Self {
-        Self { kind: MessageKind::Binary, bytes: bytes.into() }
+        Self::new(MessageKind::Binary, bytes)
+    }
+
+    /// Whether subscribers of the raw protocol get text or bytes.
+    pub fn kind(&self) -> MessageKind {
+        self.kind
+    }
+
+    /// The message.
+    pub fn bytes(&self) -> &[u8] {
+        &self.frame[encode::header_len(&self.frame)..]
+    }
+
+    /// The message with its header (RFC 6455 section 5.2, unmasked).
+    pub fn frame(&self) -> &Arc<[u8]> {
+        &self.frame
     }
 }
 
@@ -44,6 +70,12 @@ impl Epoch {
             rest /= 26;
             b'a' + letter
         }))
+    }
+
+    /// The epoch `text` names; `None` if no epoch of ours looks like it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let letters: [u8; 8] = text.as_bytes().try_into().ok()?;
+        letters.iter().all(u8::is_ascii_lowercase).then_some(Self(letters))
     }
 
     /// The epoch as text, eight ASCII letters.
@@ -67,30 +99,61 @@ pub struct Position {
     pub epoch: Epoch,
 }
 
-/// One numbered publication in the forms its subscribers need.
+/// One accepted publication in the forms its subscribers need. History keeps the entry alone.
 #[derive(Debug)]
 pub struct Publication {
     /// The channel it was published to.
     pub channel: ChannelName,
-    /// Its position there.
-    pub position: Position,
+    /// The stream's life.
+    pub epoch: Epoch,
+    /// What was published.
+    pub entry: Arc<Entry>,
     /// When the gateway took the publish: the start of the delivery histogram.
     pub accepted_at: Instant,
-    /// The raw protocol's frame, header included (RFC 6455 section 5.2, unmasked).
-    pub raw_frame: Arc<[u8]>,
+    json: OnceLock<Arc<[u8]>>,
 }
 
 impl Publication {
-    /// Encodes `payload` once for all subscribers. Allocates the frame twice: the bytes are written
-    /// to a vector and copied into the shared slice.
-    pub fn encode(
+    /// `entry` of `channel`. Forms other than the raw one are built when they are first asked for.
+    pub fn new(
         channel: ChannelName,
-        position: Position,
-        payload: &Payload,
+        epoch: Epoch,
+        entry: Arc<Entry>,
         accepted_at: Instant,
     ) -> Self {
-        let mut frame = Vec::with_capacity(payload.bytes.len() + encode::HEADER_MAX);
-        encode::append_message(&mut frame, payload.kind, &payload.bytes);
-        Self { channel, position, accepted_at, raw_frame: frame.into() }
+        Self { channel, epoch, entry, accepted_at, json: OnceLock::new() }
+    }
+
+    /// Its position; offset 0 if it is not part of the stream.
+    pub fn position(&self) -> Position {
+        Position { offset: self.entry.offset, epoch: self.epoch }
+    }
+
+    /// The raw protocol's frame, header included (RFC 6455 section 5.2, unmasked).
+    pub fn raw_frame(&self) -> &Arc<[u8]> {
+        self.entry.payload.frame()
+    }
+
+    /// The push of the Centrifuge JSON protocol in a text frame, header included:
+    /// `{"push":{"channel":…,"pub":{…}}}`. The first call builds it and calls `built`; threads that
+    /// ask meanwhile wait. The payload must be JSON: the caller refuses others before they are
+    /// published.
+    pub fn json_frame(&self, built: impl FnOnce()) -> &Arc<[u8]> {
+        self.json.get_or_init(|| {
+            built();
+            let mut push = Vec::with_capacity(PUSH_ROOM + self.channel.len() + self.entry.size());
+            push.extend_from_slice(b"{\"push\":{\"channel\":");
+            json::append_string(&mut push, &self.channel);
+            push.extend_from_slice(b",\"pub\":");
+            self.entry.append_json(&mut push, self.epoch);
+            push.extend_from_slice(b"}}");
+            encode::shared_message(MessageKind::Text, &push)
+        })
     }
 }
+
+/// What a push has beside channel and entry, about.
+const PUSH_ROOM: usize = 64;
+
+#[cfg(test)]
+mod tests;

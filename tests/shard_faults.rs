@@ -228,7 +228,7 @@ fn a_parked_publish_resumes_in_order_once_its_owner_has_room() {
     let mut got = Vec::new();
     while let Some(request) = world.others[0].requests_in[0].pop() {
         let Request::Publish(publish) = request else { panic!("not a publish: {request:?}") };
-        got.push(String::from_utf8(publish.payload.bytes.to_vec()).expect("text"));
+        got.push(String::from_utf8(publish.payload.bytes().to_vec()).expect("text"));
         let starved = world.others[0].requests_in[0].take_starved();
         assert_eq!(starved.is_some(), got.len() + 4 <= texts.len(), "asked to be woken");
         if starved.is_some() {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tidegate::id::{ChannelName, ShardId};
 use tidegate::limits::WORK_PER_TURN;
 use tidegate::mail::{Delivery, Publish, Reply, Request};
-use tidegate::publication::{Epoch, Payload, Position, Publication};
+use tidegate::publication::{Entry, Epoch, Payload, Publication};
 use tidegate::ring::RecvOutcome;
 use tidegate::ws::CloseCode;
 use tokio::sync::oneshot;
@@ -17,9 +17,10 @@ use tokio::sync::oneshot;
 use scripted::{Call, Habit, Options, World, masked, server_close, server_message};
 
 fn publication(channel: &ChannelName, offset: u64, text: &str) -> Delivery {
-    let position = Position { offset, epoch: Epoch::from_random(1) };
     let payload = Payload::text(text);
-    let publication = Publication::encode(channel.clone(), position, &payload, Instant::now());
+    let entry = Entry { offset, time_ms: 0, payload, tags: None, info: None, version: 0 };
+    let epoch = Epoch::from_random(1);
+    let publication = Publication::new(channel.clone(), epoch, Arc::new(entry), Instant::now());
     Delivery::Publication(Arc::new(publication))
 }
 

@@ -12,6 +12,7 @@ use crate::dial::Sources;
 use crate::fanout::{self, FanoutArgs};
 use crate::limit::{self, LimitArgs};
 use crate::output::OutputArgs;
+use crate::pinning::Pin;
 use crate::slo::Slo;
 use crate::target::Target;
 pub(crate) use crate::verdict::Verdict;
@@ -61,9 +62,17 @@ pub(crate) struct ConnectArgs {
     /// Generator threads, each with a ring of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: u16,
+    /// Bind each generator thread to a core: of those named, such as --pin=1 or --pin=2-3,6, else
+    /// of all this process may use. The server's core is not among them.
+    #[arg(long, value_name = "CORES", num_args = 0..=1, require_equals = true, default_missing_value = Pin::ALLOWED)]
+    pub(crate) pin: Option<Pin>,
     /// The server's process, on this machine: adds its CPU time and memory to the result.
     #[arg(long, value_name = "PID")]
     pub(crate) server_pid: Option<u32>,
+    /// The core that process has for itself: adds how busy that was, softirqs included. The load
+    /// generator stays off it.
+    #[arg(long, value_name = "CORE", requires = "server_pid")]
+    pub(crate) server_cpu: Option<usize>,
     /// What the run is held to, such as 'p99<=50ms,loss=0'; missed: exit code 2. A ledger that is
     /// not clean is a miss too, unless what it lacks is bounded here.
     #[arg(long, value_name = "OBJECTIVES")]
@@ -74,6 +83,25 @@ pub(crate) struct ConnectArgs {
     /// The other outputs.
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+impl ConnectArgs {
+    /// `connections` to `url` as fast as it takes them, on one thread; nothing is written or shown.
+    pub(crate) fn to(url: Target, connections: u32) -> Self {
+        Self {
+            url,
+            connections,
+            ramp: Duration::ZERO,
+            source_ip: None,
+            threads: 1,
+            server_pid: None,
+            server_cpu: None,
+            pin: None,
+            slo: None,
+            json: None,
+            output: OutputArgs { quiet: true, ..OutputArgs::default() },
+        }
+    }
 }
 
 /// What `echo` takes.

@@ -20,9 +20,13 @@ pub(crate) struct RenderArgs {
     html: PathBuf,
 }
 
-/// Runs the command. Exit code 1: a file cannot be read or written.
+/// Runs the command. Exit code 1: a file cannot be read or written, or there is nothing to draw.
 pub(crate) fn run(args: &RenderArgs) -> ExitCode {
     let run = match Recorded::read(&args.run) {
+        Ok(run) if run.command() == "limit" => {
+            complain("a limit has no page: its table is all there is to see");
+            return ExitCode::FAILURE;
+        }
         Ok(run) => run,
         Err(error) => {
             complain(error);

@@ -10,8 +10,9 @@ use crate::cli::ConnectArgs;
 use crate::dial::{self, Dialing, Opening, Sources};
 use crate::generator::{Generator, GeneratorError};
 use crate::output::{self, Collected, FileError, Meter, Sample};
+use crate::pinning::{self, PinError};
 use crate::schedule::Schedule;
-use crate::server::Usage;
+use crate::server::{Observation, ObserveError, ServerUse};
 use crate::tally::Tally;
 use crate::traffic::{Load, Window};
 
@@ -66,42 +67,27 @@ pub(crate) struct Outcome {
     pub(crate) server: Option<ServerUse>,
 }
 
-/// What the server's process used.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ServerUse {
-    /// CPU time of all its threads within the measured time, in nanoseconds.
-    pub(crate) cpu_ns: u64,
-    /// Resident memory at the end.
-    pub(crate) rss_bytes: u64,
-    /// Growth of its resident memory from before the first connection to the end.
-    pub(crate) rss_growth_bytes: u64,
+/// Reads what the server has used so far, if its process was named.
+pub(crate) fn observe(connect: &ConnectArgs) -> Result<Option<Observation>, ObserveError> {
+    connect.server_pid.map(|pid| Observation::of(pid, connect.server_cpu)).transpose()
 }
 
-impl ServerUse {
-    /// From readings before the first connection and at both ends of the measured time.
-    pub(crate) fn between(
-        at_first: Option<Usage>,
-        before: Option<Usage>,
-        after: Option<Usage>,
-    ) -> Option<Self> {
-        at_first.zip(before).zip(after).map(|((at_first, before), after)| Self {
-            cpu_ns: after.cpu_ns.saturating_sub(before.cpu_ns),
-            rss_bytes: after.rss_bytes,
-            rss_growth_bytes: after.rss_bytes.saturating_sub(at_first.rss_bytes),
-        })
-    }
-}
-
-/// Reads what the server's process has used so far, if it was named.
-pub(crate) fn observe(pid: Option<u32>) -> Result<Option<Usage>, RunError> {
-    pid.map(|pid| Usage::of(pid).ok_or(RunError::NoServer(pid))).transpose()
+/// Readies this process for `connect`: its place on the machine, and its descriptors.
+pub(crate) fn prepare(connect: &ConnectArgs) -> Result<(), PinError> {
+    pinning::leave_server(connect)?;
+    dial::raise_file_limit();
+    Ok(())
 }
 
 /// Why there is no outcome.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error("no process {0} to be read")]
-    NoServer(u32),
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    #[error("connect starts its handshakes by --rate: leave --ramp out")]
+    Ramp,
+    #[error(transparent)]
+    Pin(#[from] PinError),
     #[error(transparent)]
     Generator(#[from] GeneratorError),
     #[error(transparent)]
@@ -114,8 +100,8 @@ pub(crate) fn run(
     scenario: &Scenario,
     on_open: impl FnOnce(u32),
 ) -> Result<Outcome, RunError> {
-    dial::raise_file_limit();
-    let observe = || observe(connect.server_pid);
+    prepare(connect)?;
+    let observe = || observe(connect);
     let at_first = observe()?;
     let (meters, collector) =
         output::collect(&connect.output, scenario.window(), connect.threads, connect.server_pid)?;
@@ -196,6 +182,7 @@ fn generate(
     started: &mpsc::Receiver<Instant>,
     mut meter: Meter,
 ) -> Result<(), GeneratorError> {
+    pinning::settle(connect, thread)?;
     let numbers = share(connect, thread);
     let Dialing { open, failures } = dial::dial_all(&opening(connect), numbers, |_| &connect.url)
         .map_err(GeneratorError::Dial)?;
@@ -212,7 +199,7 @@ fn generate(
         Pace::ClosedLoop => Load::Closed,
         Pace::Rate(_) | Pace::Idle => Load::Idle,
     };
-    let tally = generator.run(load, scenario.window(), start, &mut meter)?;
+    let tally = generator.run(load, scenario.window(), start, &mut meter, &mut || {})?;
     meter.finish(tally);
     Ok(())
 }

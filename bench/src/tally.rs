@@ -30,8 +30,14 @@ pub(crate) struct Tally {
     pub(crate) reordered: u64,
     /// Messages that nobody sent, or that came back changed.
     pub(crate) unknown: u64,
+    /// Messages that came so late that nothing tells any more whether they came before.
+    pub(crate) too_old: u64,
     /// Messages that came back while it was measured, whenever they were due.
     pub(crate) received_in_window: u64,
+    /// Handshakes that were timed and started.
+    pub(crate) started: u64,
+    /// Those that failed, or were not tried because they would have.
+    pub(crate) failed: u64,
     /// Pings answered.
     pub(crate) pings: u64,
     /// Connections that ended before the run did, by cause.
@@ -40,7 +46,7 @@ pub(crate) struct Tally {
     pub(crate) latency: Histogram<u64>,
     /// From sent to received, in nanoseconds.
     pub(crate) latency_raw: Histogram<u64>,
-    /// From due to sent, of messages whose connection was free: the generator's own lateness.
+    /// From due to noticed: the generator's own lateness, whatever the server does.
     pub(crate) lag: Histogram<u64>,
     /// CPU time of the generator's threads while it was measured.
     pub(crate) cpu_ns: u64,
@@ -63,7 +69,10 @@ impl Tally {
             duplicated: 0,
             reordered: 0,
             unknown: 0,
+            too_old: 0,
             received_in_window: 0,
+            started: 0,
+            failed: 0,
             pings: 0,
             lost_connections: BTreeMap::new(),
             latency: histogram(),
@@ -83,7 +92,10 @@ impl Tally {
         self.duplicated += other.duplicated;
         self.reordered += other.reordered;
         self.unknown += other.unknown;
+        self.too_old += other.too_old;
         self.received_in_window += other.received_in_window;
+        self.started += other.started;
+        self.failed += other.failed;
         self.pings += other.pings;
         self.cpu_ns += other.cpu_ns;
         for (cause, count) in &other.lost_connections {

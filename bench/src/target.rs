@@ -1,5 +1,6 @@
 //! The URL of a server, taken apart and resolved.
 
+use std::fmt::{self, Display, Formatter};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
@@ -54,6 +55,12 @@ impl FromStr for Target {
     }
 }
 
+impl Display for Target {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "ws://{}{}", self.host, self.path)
+    }
+}
+
 /// The port of `ws://` (RFC 6455 section 3).
 const WS_PORT: u16 = 80;
 
@@ -71,6 +78,7 @@ mod tests {
         ] {
             let target: Target = url.parse().expect(url);
             assert_eq!(target.address, address.parse().expect("an address"));
+            assert_eq!(target.to_string(), format!("ws://{host}{path}"));
             assert_eq!((target.host.as_str(), target.path.as_str()), (host, path));
         }
     }

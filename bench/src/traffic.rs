@@ -37,6 +37,9 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// From the run's start to whenever it ends.
+    pub(crate) const OPEN: Self = Self { start_ns: 0, end_ns: u64::MAX };
+
     /// Whether it is within.
     pub(crate) fn holds(&self, time_ns: u64) -> bool {
         (self.start_ns..self.end_ns).contains(&time_ns)
@@ -110,11 +113,11 @@ impl Traffic {
         }
         let index = schedule.take();
         let connection = &mut self.connections[index as usize];
-        let measured = self.window.holds(due_ns);
-        if measured && connection.is_free() && connection.owed == 0 {
+        // Found late by the generator itself, whether or not the server lets it leave now.
+        if self.window.holds(due_ns) {
             self.tally.lag.saturating_record(self.now_ns - due_ns);
+            self.tally.due += 1;
         }
-        self.tally.due += u64::from(measured);
         connection.owed += 1;
         Some(index)
     }
@@ -239,6 +242,10 @@ impl Traffic {
             }
             Arrival::Unknown => {
                 self.tally.unknown += 1;
+                return;
+            }
+            Arrival::TooOld => {
+                self.tally.too_old += 1;
                 return;
             }
         }

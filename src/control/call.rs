@@ -80,7 +80,7 @@ impl<'a, T: Target> Call<'a, T> {
                 Payload::binary(&STANDARD.decode(base64).map_err(BadRequest::NotBase64)?)
             }
         };
-        let len = payload.bytes.len();
+        let len = payload.bytes().len();
         if len > size_max {
             return Err(BadRequest::PublicationTooLarge { len, size_max });
         }

@@ -71,6 +71,11 @@ impl Members {
         Some(self.list[self.cursor])
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()

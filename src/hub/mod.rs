@@ -10,7 +10,14 @@
 //! that a subscription takes its place among the publications like everybody else's. Nothing here
 //! knows frames, sockets or mailboxes.
 
+mod ask;
+mod history;
+mod idempotency;
+mod joining;
+mod ledger;
 mod members;
+mod owner;
+mod presence;
 mod registration;
 mod stream;
 
@@ -18,17 +25,24 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 
+pub use ask::{
+    AskedEpoch, Fate, HistoryAsk, HistoryFault, JoinAsk, Joined, Page, PresenceStats, Published,
+    Recover, Since, StreamOptions,
+};
+pub use joining::JoinTicket;
 pub use members::{Member, Moves};
 pub use stream::InterestSet;
 
 use crate::id::{ChannelName, Owners, ShardId};
-use crate::publication::Position;
+use crate::limits;
+use idempotency::Idempotency;
+use ledger::Ledger;
 use members::Members;
 use registration::{Registration, Tell};
 use stream::Stream;
 
 /// A channel on this shard: an index that may be used again once the channel is forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(u32);
 
 /// One connection's place in one channel.
@@ -70,9 +84,33 @@ struct Channel {
     name: ChannelName,
     members: Members,
     waiting: Vec<Member>,
+    /// Joins whose answer is on its way.
+    joining: u32,
     registration: Registration,
     /// Present on the owner once something was published or a shard registered.
     stream: Option<Stream>,
+}
+
+/// What one shard's hub may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HubLimits {
+    /// Channels in its table.
+    pub channels_max: usize,
+    /// Bytes of history, as `Entry::size` counts them.
+    pub history_bytes_max: usize,
+    /// Idempotency keys.
+    pub idempotency_keys_max: usize,
+}
+
+impl HubLimits {
+    /// The defaults of [`crate::limits`] for one of `shard_count` shards.
+    pub fn of_one_in(shard_count: u16) -> Self {
+        Self {
+            channels_max: limits::CHANNELS_PER_SHARD_MAX,
+            history_bytes_max: limits::HISTORY_BYTES_DEFAULT / usize::from(shard_count),
+            idempotency_keys_max: limits::IDEMPOTENCY_KEYS_PER_SHARD_MAX,
+        }
+    }
 }
 
 /// All channels of one shard.
@@ -89,12 +127,18 @@ pub struct Hub {
     sweep_index: usize,
     channels_max: usize,
     evicted_count: u64,
+    streams_lost_count: u64,
+    ledger: Ledger,
+    history_evicted_count: u64,
+    idempotency: Idempotency,
+    /// The newest time a call brought.
+    now: u64,
     random: fastrand::Rng,
 }
 
 impl Hub {
-    /// An empty hub of `shard` that holds at most `channels_max` channels. `seed` makes epochs.
-    pub fn new(shard: ShardId, owners: Owners, channels_max: usize, seed: u64) -> Self {
+    /// An empty hub of `shard`. `seed` makes epochs.
+    pub fn new(shard: ShardId, owners: Owners, limits: HubLimits, seed: u64) -> Self {
         Self {
             shard,
             owners,
@@ -103,8 +147,13 @@ impl Hub {
             free: Vec::new(),
             untold: VecDeque::new(),
             sweep_index: 0,
-            channels_max,
+            channels_max: limits.channels_max,
             evicted_count: 0,
+            streams_lost_count: 0,
+            ledger: Ledger::new(limits.history_bytes_max),
+            history_evicted_count: 0,
+            idempotency: Idempotency::new(limits.idempotency_keys_max),
+            now: 0,
             random: fastrand::Rng::with_seed(seed),
         }
     }
@@ -186,62 +235,30 @@ impl Hub {
         mut refused: impl FnMut(Member),
     ) {
         let id = *self.by_name.get(name).expect("a channel with an answer owed is kept");
+        self.settle_answer(id, accepted, &mut joined, &mut refused);
+        self.look_at(id);
+        self.forget_if_over(id);
+    }
+
+    /// An answer to this shard's interest arrived.
+    fn settle_answer(
+        &mut self,
+        id: ChannelId,
+        accepted: bool,
+        joined: &mut impl FnMut(Member, u32),
+        refused: &mut impl FnMut(Member),
+    ) {
         let channel = self.channel_mut(id);
         let current = channel.registration.note_answer();
         if !accepted && current {
             channel.registration.note_refused();
-            std::mem::take(&mut channel.waiting).into_iter().for_each(&mut refused);
+            std::mem::take(&mut channel.waiting).into_iter().for_each(refused);
         } else if current {
             for member in std::mem::take(&mut channel.waiting) {
                 let index = channel.members.add(member);
                 joined(member, index);
             }
         }
-        self.look_at(id);
-        self.forget_if_over(id);
-    }
-
-    /// Owner: shard `from` listens from now on. The newest position goes back to it.
-    ///
-    /// # Errors
-    /// The table is full.
-    pub fn on_interest(
-        &mut self,
-        name: &ChannelName,
-        from: ShardId,
-    ) -> Result<Position, ChannelsFull> {
-        let id = self.find_or_make(name)?;
-        let stream = self.stream_mut(id);
-        stream.interest.insert(from);
-        Ok(stream.position)
-    }
-
-    /// Owner: shard `from` does not listen any more.
-    pub fn on_disinterest(&mut self, name: &str, from: ShardId) {
-        if let Some(id) = self.by_name.get(name).copied() {
-            self.stream_mut(id).interest.remove(from);
-        }
-    }
-
-    /// Owner: who would get a publication of `name` now.
-    pub fn interest(&self, name: &str) -> InterestSet {
-        let stream = self.by_name.get(name).and_then(|id| {
-            self.channels[id.0 as usize].as_ref().and_then(|channel| channel.stream.as_ref())
-        });
-        stream.map_or_else(InterestSet::default, |stream| stream.interest)
-    }
-
-    /// Owner: numbers a publication. Room in every interested shard's mailbox is made sure of
-    /// before: once numbered, it is sent.
-    ///
-    /// # Errors
-    /// The table is full; nothing was numbered.
-    pub fn number(&mut self, name: &ChannelName) -> Result<(Position, InterestSet), ChannelsFull> {
-        debug_assert_eq!(self.owners.owner(name), self.shard);
-        let id = self.find_or_make(name)?;
-        let stream = self.stream_mut(id);
-        stream.position.offset += 1;
-        Ok((stream.position, stream.interest))
     }
 
     /// Local: starts the fan-out of a publication of `name`; `None` if nobody listens here.
@@ -273,6 +290,24 @@ impl Hub {
         self.by_name.len()
     }
 
+    /// Local: visits the channels that have members here, with their count, from slot `cursor` on,
+    /// over at most `budget` slots. Returns where to go on; `None` at the end. A channel that is
+    /// there all the while is visited once.
+    pub fn list(
+        &self,
+        cursor: usize,
+        budget: usize,
+        mut visit: impl FnMut(&ChannelName, usize),
+    ) -> Option<usize> {
+        let end = cursor.saturating_add(budget).min(self.channels.len());
+        for channel in self.channels.get(cursor..end)?.iter().flatten() {
+            if !channel.members.is_empty() {
+                visit(&channel.name, channel.members.len());
+            }
+        }
+        (end < self.channels.len()).then_some(end)
+    }
+
     /// Idle channels forgotten because the table was full, since the start.
     pub fn evicted_count(&self) -> u64 {
         self.evicted_count
@@ -289,6 +324,7 @@ impl Hub {
             name: name.clone(),
             members: Members::default(),
             waiting: Vec::new(),
+            joining: 0,
             registration: Registration::default(),
             stream: None,
         };
@@ -302,19 +338,36 @@ impl Hub {
         Ok(id)
     }
 
-    /// Forgets one channel that nobody listens to, at most a bounded search away.
+    /// Forgets one channel that nobody listens to, at most a bounded search away. One whose stream
+    /// somebody may come back for goes only if the search finds no other, and of those the one that
+    /// would have been forgotten first.
     fn evict_idle(&mut self) -> bool {
         const SEARCH_MAX: usize = 256;
+        let mut fallback: Option<(u64, ChannelId)> = None;
         for _ in 0..SEARCH_MAX.min(self.channels.len()) {
             self.sweep_index = (self.sweep_index + 1) % self.channels.len();
-            let idle = self.channels[self.sweep_index].as_ref().is_some_and(Channel::is_idle);
-            if idle {
-                self.evicted_count += 1;
-                self.forget(ChannelId(self.sweep_index as u32));
-                return true;
+            let Some(channel) = &self.channels[self.sweep_index] else { continue };
+            if !channel.is_idle() {
+                continue;
+            }
+            let id = ChannelId(self.sweep_index as u32);
+            match channel.stream.as_ref().and_then(|stream| stream.live_until(self.now)) {
+                Some(until) => {
+                    let found = (until, id);
+                    fallback = Some(fallback.map_or(found, |fallback| fallback.min(found)));
+                }
+                None => {
+                    self.evicted_count += 1;
+                    self.forget(id);
+                    return true;
+                }
             }
         }
-        false
+        let Some((_, id)) = fallback else { return false };
+        self.evicted_count += 1;
+        self.streams_lost_count += 1;
+        self.forget(id);
+        true
     }
 
     /// Forgets a channel without a stream that nobody here listens to. Channels with a stream stay:
@@ -327,7 +380,10 @@ impl Hub {
     }
 
     fn forget(&mut self, id: ChannelId) {
-        let channel = self.channels[id.0 as usize].take().expect("forgotten once");
+        let mut channel = self.channels[id.0 as usize].take().expect("forgotten once");
+        if let Some(kept) = channel.stream.as_mut().and_then(|stream| stream.kept.as_mut()) {
+            self.ledger.remove(id, kept);
+        }
         self.by_name.remove(&channel.name);
         self.free.push(id.0);
     }
@@ -345,23 +401,17 @@ impl Hub {
     fn channel_mut(&mut self, id: ChannelId) -> &mut Channel {
         self.channels[id.0 as usize].as_mut().expect("ids name channels that exist")
     }
-
-    fn stream_mut(&mut self, id: ChannelId) -> &mut Stream {
-        let channel = self.channels[id.0 as usize].as_mut().expect("ids name existing channels");
-        let random = &mut self.random;
-        channel.stream.get_or_insert_with(|| Stream::new(random.u64(..)))
-    }
 }
 
 impl Channel {
     fn is_wanted(&self) -> bool {
-        !self.members.is_empty() || !self.waiting.is_empty()
+        !self.members.is_empty() || !self.waiting.is_empty() || self.joining > 0
     }
 
-    /// Whether it may be forgotten: nobody here listens, no shard does, nothing is to be told and
-    /// no answer is on its way.
+    /// Whether it may be forgotten: nobody here listens, no shard does, nobody is present, nothing
+    /// is to be told and no answer is on its way.
     fn is_idle(&self) -> bool {
-        let unheard = self.stream.as_ref().is_none_or(|stream| stream.interest.is_empty());
+        let unheard = self.stream.as_ref().is_none_or(|stream| !stream.is_heard());
         !self.is_wanted() && !self.registration.queued && self.registration.is_over() && unheard
     }
 }

@@ -48,6 +48,21 @@ impl Registration {
         self.answers_owed == 0 && self.told
     }
 
+    /// Notes that a join is sent. True if the owner learns of this shard's interest from it, so
+    /// that its answer counts as one to [`Tell::Interest`].
+    pub(super) fn note_join(&mut self) -> bool {
+        let asks = !self.told;
+        if asks {
+            self.note_told(Tell::Interest);
+        }
+        asks
+    }
+
+    /// Notes that the owner let a join in: it knows of us, even if it refused another before.
+    pub(super) fn note_joined(&mut self) {
+        self.told = true;
+    }
+
     /// Notes that the owner refused: it knows nothing of us.
     pub(super) fn note_refused(&mut self) {
         self.told = false;

@@ -4,9 +4,19 @@ use std::num::NonZeroU16;
 
 use super::*;
 use crate::id::ConnId;
+use crate::publication::{Draft, Payload};
 
 fn member(slot: u32) -> Member {
     Member { conn: ConnId { slot, generation: 0 }, subscription_index: 0 }
+}
+
+fn room_for(channels_max: usize) -> HubLimits {
+    HubLimits { channels_max, ..HubLimits::of_one_in(1) }
+}
+
+fn publish(hub: &mut Hub, name: &ChannelName) -> Result<Published, ChannelsFull> {
+    let draft = Draft::plain(Payload::text("x"), 0);
+    hub.publish(name, draft, &StreamOptions::default(), 0)
 }
 
 /// Two hubs and a channel owned by the second.
@@ -14,7 +24,7 @@ fn pair() -> (Hub, Hub, ChannelName) {
     let owners = Owners::new(NonZeroU16::new(2).expect("not zero"));
     let name = (0..).map(|i| ChannelName::from(format!("c{i}")));
     let name = { name }.find(|name| owners.owner(name) == ShardId(1)).expect("half are");
-    let hub = |shard| Hub::new(ShardId(shard), owners.clone(), 4, 7);
+    let hub = |shard| Hub::new(ShardId(shard), owners.clone(), room_for(4), 7);
     (hub(0), hub(1), name)
 }
 
@@ -36,7 +46,7 @@ fn the_owners_own_subscriber_registers_like_any_other() {
     assert_eq!(subscription.place, Place::Waiting);
     let mail = owner.poll_mail(|_| true);
     assert_eq!(mail, Some((ShardId(1), InterestMail::Interest(name.clone()))));
-    owner.on_interest(&name, ShardId(1)).expect("room");
+    owner.on_interest(&name, ShardId(1), 0).expect("room");
     assert_eq!(owner.interest(&name).iter().collect::<Vec<_>>(), [ShardId(1)]);
     assert_eq!(registered(&mut owner, &name, true), (vec![1], vec![]));
 }
@@ -51,12 +61,12 @@ fn a_remote_subscriber_waits_for_the_owners_answer() {
     let mail = local.poll_mail(|_| true);
     assert_eq!(mail, Some((ShardId(1), InterestMail::Interest(name.clone()))));
     assert!(local.poll_mail(|_| true).is_none(), "told once");
-    assert_eq!(owner.on_interest(&name, ShardId(0)).expect("room").offset, 0);
+    assert_eq!(owner.on_interest(&name, ShardId(0), 0).expect("room").offset, 0);
     assert_eq!(registered(&mut local, &name, true), (vec![1], vec![]));
     let second = local.subscribe(&name, member(2)).expect("room");
     assert_eq!(second.place, Place::Member(1), "the channel is live");
-    let (position, interest) = owner.number(&name).expect("room");
-    assert_eq!((position.offset, interest.iter().count()), (1, 1));
+    let published = publish(&mut owner, &name).expect("room");
+    assert_eq!((published.position.offset, published.interest.iter().count()), (1, 1));
     let id = local.begin_fan_out(&name).expect("two listen");
     assert_eq!(local.next_owed(id).map(|m| m.conn.slot), Some(2));
     assert_eq!(local.next_owed(id).map(|m| m.conn.slot), Some(1));
@@ -110,18 +120,129 @@ fn a_refusal_frees_the_waiting() {
 #[test]
 fn a_full_table_forgets_idle_streams_only() {
     let owners = Owners::new(NonZeroU16::new(1).expect("not zero"));
-    let mut hub = Hub::new(ShardId(0), owners, 2, 7);
+    let mut hub = Hub::new(ShardId(0), owners, room_for(2), 7);
     let name = |text: &str| ChannelName::from(text);
     hub.subscribe(&name("a"), member(1)).expect("room");
     hub.poll_mail(|_| true);
-    hub.on_interest(&name("a"), ShardId(0)).expect("room");
+    hub.on_interest(&name("a"), ShardId(0), 0).expect("room");
     registered(&mut hub, "a", true);
-    let (first, _) = hub.number(&name("b")).expect("room");
-    hub.number(&name("c")).expect("b is forgotten");
+    let first = publish(&mut hub, &name("b")).expect("room");
+    publish(&mut hub, &name("c")).expect("b is forgotten");
     assert_eq!(hub.evicted_count(), 1);
     hub.subscribe(&name("c"), member(2)).expect("known");
-    assert_eq!(hub.number(&name("d")), Err(ChannelsFull));
+    assert_eq!(publish(&mut hub, &name("d")), Err(ChannelsFull));
     assert_eq!(hub.subscribe(&name("d"), member(3)), Err(ChannelsFull));
-    assert_eq!(first.offset, 1);
+    assert_eq!(first.position.offset, 1);
     assert!(hub.begin_fan_out("a").is_some(), "its member is still there");
+}
+
+/// What the owner answers to a join of shard 0, and whom it lets in besides.
+fn finish(hub: &mut Hub, ticket: JoinTicket, slot: u32) -> (Place, Vec<u32>) {
+    let mut others = Vec::new();
+    let place = hub.finish_join(ticket, member(slot), |member, _| others.push(member.conn.slot));
+    (place, others)
+}
+
+fn abandon(hub: &mut Hub, ticket: JoinTicket, accepted: bool) -> (Vec<u32>, Vec<u32>) {
+    let (mut joined, mut refused) = (Vec::new(), Vec::new());
+    hub.abandon_join(
+        ticket,
+        accepted,
+        |member, _| joined.push(member.conn.slot),
+        |member| refused.push(member.conn.slot),
+    );
+    (joined, refused)
+}
+
+fn disinterest(name: &ChannelName) -> Option<(ShardId, InterestMail)> {
+    Some((ShardId(1), InterestMail::Disinterest(name.clone())))
+}
+
+#[test]
+fn a_join_tells_the_owner_by_itself_and_its_answer_lets_all_in_who_wait() {
+    let (mut local, _, name) = pair();
+    let first = local.begin_join(&name).expect("room");
+    let second = local.begin_join(&name).expect("room");
+    assert_eq!(local.subscribe(&name, member(3)).expect("room").place, Place::Waiting);
+    assert!(local.poll_mail(|_| true).is_none(), "the join itself is the question");
+    assert_eq!(finish(&mut local, first, 1), (Place::Member(0), vec![3]));
+    assert_eq!(local.subscribe(&name, member(4)).expect("room").place, Place::Member(2));
+    assert_eq!(finish(&mut local, second, 2), (Place::Member(3), vec![]));
+}
+
+#[test]
+fn joins_that_never_pause_keep_nobody_waiting() {
+    let (mut local, _, name) = pair();
+    local.subscribe(&name, member(1)).expect("room");
+    local.poll_mail(|_| true).expect("interest");
+    let ticket = local.begin_join(&name).expect("room");
+    assert_eq!(registered(&mut local, &name, true), (vec![1], vec![]), "a join is on its way");
+    assert_eq!(finish(&mut local, ticket, 2), (Place::Member(1), vec![]));
+}
+
+#[test]
+fn the_owner_hears_of_nobody_left_only_after_the_last_join_was_answered() {
+    let (mut local, _, name) = pair();
+    let first = local.begin_join(&name).expect("room");
+    let second = local.begin_join(&name).expect("room");
+    assert_eq!(abandon(&mut local, first, true), (vec![], vec![]));
+    assert!(local.poll_mail(|_| true).is_none(), "the second is wanted");
+    assert_eq!(abandon(&mut local, second, true), (vec![], vec![]));
+    assert_eq!(local.poll_mail(|_| true), disinterest(&name));
+    assert_eq!(local.channel_count(), 0);
+}
+
+#[test]
+fn a_refused_join_refuses_those_who_wait_for_its_answer() {
+    let (mut local, _, name) = pair();
+    let ticket = local.begin_join(&name).expect("room");
+    local.subscribe(&name, member(1)).expect("room");
+    assert_eq!(abandon(&mut local, ticket, false), (vec![], vec![1]));
+    assert!(local.poll_mail(|_| true).is_none(), "the owner knows nothing of us");
+    assert_eq!(local.channel_count(), 0);
+}
+
+#[test]
+fn a_join_let_in_after_one_was_refused_is_taken_back_when_nobody_wants_it() {
+    let (mut local, _, name) = pair();
+    let refused = local.begin_join(&name).expect("room");
+    let accepted = local.begin_join(&name).expect("room");
+    assert_eq!(abandon(&mut local, refused, false), (vec![], vec![]));
+    assert_eq!(abandon(&mut local, accepted, true), (vec![], vec![]));
+    assert_eq!(local.poll_mail(|_| true), disinterest(&name), "its bit is set there");
+    assert_eq!(local.channel_count(), 0);
+}
+
+#[test]
+fn a_join_behind_a_disinterest_asks_anew() {
+    let (mut local, _, name) = pair();
+    let first = local.subscribe(&name, member(1)).expect("room");
+    local.poll_mail(|_| true).expect("interest");
+    local.unsubscribe(first, member(1));
+    assert_eq!(local.poll_mail(|_| true), disinterest(&name));
+    let ticket = local.begin_join(&name).expect("room");
+    local.subscribe(&name, member(2)).expect("room");
+    assert_eq!(registered(&mut local, &name, true), (vec![], vec![]), "the older answer");
+    assert_eq!(finish(&mut local, ticket, 3), (Place::Member(0), vec![2]));
+}
+
+#[test]
+fn the_list_names_what_has_members_in_pieces() {
+    let owners = Owners::new(NonZeroU16::MIN);
+    let mut hub = Hub::new(ShardId(0), owners, room_for(9), 7);
+    for (slot, text) in ["a", "b", "b", "idle"].into_iter().enumerate() {
+        let ticket = hub.begin_join(&text.into()).expect("room");
+        match text {
+            "idle" => _ = abandon(&mut hub, ticket, true),
+            _ => _ = finish(&mut hub, ticket, slot as u32),
+        }
+    }
+    let (mut found, mut cursor, mut calls) = (Vec::new(), Some(0), 0);
+    while let Some(at) = cursor {
+        cursor = hub.list(at, 1, |name, count| found.push((name.to_string(), count)));
+        calls += 1;
+    }
+    assert_eq!(found, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    assert_eq!(calls, 3);
+    assert_eq!(hub.list(99, 1, |_, _| panic!("beyond the end")), None);
 }

@@ -1,7 +1,5 @@
 //! `/raw`: each publication is one message; with `publish=1` each message is one publication.
 
-use std::sync::Arc;
-
 use super::Reaction;
 use crate::publication::Payload;
 use crate::ws::{CloseCode, Message};
@@ -13,7 +11,7 @@ pub(super) fn react(message: Message<'_>, publish: bool, size_max: usize) -> Rea
     if message.payload.len() > size_max {
         return Reaction::Close(CloseCode::TOO_BIG, "message above limits.publication_size");
     }
-    Reaction::Publish(Payload { kind: message.kind, bytes: Arc::from(&*message.payload) })
+    Reaction::Publish(Payload::new(message.kind, &message.payload))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The shard's one look at the time per turn.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::session::Millis;
 
@@ -8,6 +8,11 @@ use crate::session::Millis;
 pub trait Clock {
     /// The time now; never goes back.
     fn now(&mut self) -> Instant;
+
+    /// The time of day, for what clients are told; may go back.
+    fn time_of_day(&mut self) -> SystemTime {
+        SystemTime::now()
+    }
 }
 
 /// The machine's monotonic clock.
@@ -28,16 +33,29 @@ pub(super) struct TurnTime {
     pub(super) now: Instant,
     /// Milliseconds since the shard's start.
     pub(super) ms: Millis,
+    /// Milliseconds since 1970 by the time of day.
+    pub(super) unix_ms: Millis,
 }
 
 impl TurnTime {
-    pub(super) fn new(start: Instant) -> Self {
-        Self { start, now: start, ms: 0 }
+    pub(super) fn new(clock: &mut impl Clock) -> Self {
+        let start = clock.now();
+        Self { start, now: start, ms: 0, unix_ms: unix_ms(clock) }
     }
 
-    pub(super) fn advance(&mut self, now: Instant) {
-        self.now = now;
-        let since = now.saturating_duration_since(self.start);
-        self.ms = Millis::try_from(since.as_millis()).expect("584 million years");
+    pub(super) fn advance(&mut self, clock: &mut impl Clock) {
+        self.now = clock.now();
+        self.ms = millis(self.now.saturating_duration_since(self.start));
+        self.unix_ms = unix_ms(clock);
     }
+}
+
+/// A machine that does not know the time may say it is before 1970: then 0, which means unknown.
+fn unix_ms(clock: &mut impl Clock) -> Millis {
+    let since = clock.time_of_day().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, millis)
+}
+
+fn millis(time: Duration) -> Millis {
+    Millis::try_from(time.as_millis()).expect("584 million years")
 }

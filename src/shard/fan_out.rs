@@ -34,7 +34,7 @@ impl Core {
             self.stats.counters.deliveries_undeliverable.add(1);
             return;
         };
-        let frame = Rc::new(publication.raw_frame.clone());
+        let frame = Rc::new(publication.raw_frame().clone());
         self.fan_out = Some(FanOut { channel, frame, accepted_at: publication.accepted_at });
     }
 

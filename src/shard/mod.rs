@@ -9,6 +9,7 @@
 mod clock;
 mod connect;
 mod drain;
+mod expiry;
 mod fan_out;
 mod post;
 mod reap;
@@ -24,13 +25,13 @@ use std::time::{Duration, Instant};
 
 pub use clock::{Clock, SystemClock};
 
-use crate::hub::Hub;
+use crate::hub::{Hub, HubLimits};
 use crate::id::{ConnId, Owners, ShardId};
 use crate::limits;
 use crate::mail::{Delivery, Permits, Post};
 use crate::protocol::ProtocolLimits;
 use crate::ring::{Driver, DriverCounts, Fault};
-use crate::session::KeepaliveTimes;
+use crate::session::{KeepaliveTimes, Millis};
 use crate::stats::ShardStats;
 use clock::TurnTime;
 use drain::Drain;
@@ -74,6 +75,8 @@ struct Core {
     slots: Slots,
     timers: Timers,
     time: TurnTime,
+    /// When the hub is next asked to drop what has expired.
+    expire_at: Millis,
     random: fastrand::Rng,
     /// Deliveries this shard owes itself, in the order of their numbers.
     local: VecDeque<Delivery>,
@@ -126,7 +129,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     ) -> Self {
         let id = post.shard;
         let lane_count = post.requests_in.len();
-        let hub = Hub::new(id, owners.clone(), limits::CHANNELS_PER_SHARD_MAX, settings.seed);
+        let hub =
+            Hub::new(id, owners.clone(), HubLimits::of_one_in(owners.shard_count()), settings.seed);
         post.bell.mute();
         let core = Core {
             id,
@@ -139,7 +143,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             hub,
             slots: Slots::default(),
             timers: Timers::new(),
-            time: TurnTime::new(clock.now()),
+            time: TurnTime::new(&mut clock),
+            expire_at: 0,
             local: VecDeque::new(),
             local_starved: Cell::new(false),
             fan_out: None,
@@ -180,7 +185,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     /// # Errors
     /// The ring is broken.
     pub fn turn(&mut self) -> Result<(), Fault> {
-        self.core.time.advance(self.clock.now());
+        self.core.time.advance(&mut self.clock);
         self.core.stats.counters.turns.add(1);
         self.core.local_starved.set(false);
         self.reap();
@@ -189,6 +194,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.core.mail_interest();
         self.core.take_deliveries();
         self.core.fire_timers();
+        self.core.expire_streams();
         self.core.drain_step();
         self.resume();
         // Whoever left since the first time: their owners need not wait for the next turn.
@@ -282,8 +288,15 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         counters.connections.set(core.slots.len() as u64);
         counters.channels.set(core.hub.channel_count() as u64);
         counters.outbox_bytes.set(core.outbox_len as u64);
-        let evicted = core.hub.evicted_count() - counters.channels_evicted.get();
-        counters.channels_evicted.add(evicted);
+        counters.history_bytes.set(core.hub.history_bytes() as u64);
+        for (counter, count) in [
+            (&counters.channels_evicted, core.hub.evicted_count()),
+            (&counters.streams_lost, core.hub.streams_lost_count()),
+            (&counters.history_evicted, core.hub.history_evicted_count()),
+            (&counters.idempotency_forgotten, core.hub.idempotency_forgotten_count()),
+        ] {
+            counter.add(count - counter.get());
+        }
         let lag = self.clock.now().saturating_duration_since(core.time.now);
         core.stats.loop_lag.record(lag);
     }
@@ -320,7 +333,7 @@ impl Core {
     fn next_wake(&self) -> Option<Duration> {
         let timer = self.timers.next_due(self.time.ms);
         let drain = self.drain.as_ref().and_then(Drain::next_step);
-        [timer, drain].into_iter().flatten().min()
+        [timer, drain, self.next_stream_expiry()].into_iter().flatten().min()
     }
 
     /// Puts the connection into the flush list.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::fan_out::FanOut;
 use super::{Core, bit};
-use crate::hub::InterestMail;
+use crate::hub::{Fate, InterestMail, Published, StreamOptions};
 use crate::id::ShardId;
 use crate::limits;
 use crate::mail::{Delivery, Publish, PublishError, Reply, Request};
-use crate::publication::Publication;
+use crate::publication::{Draft, Publication};
 use crate::ring::Driver;
 use crate::ws::{CloseCode, encode};
 
@@ -70,7 +70,9 @@ impl Core {
                 }
             }
             Request::Interest { from, channel } => self.answer_interest(from, channel),
-            Request::Disinterest { from, channel } => self.hub.on_disinterest(&channel, from),
+            Request::Disinterest { from, channel } => {
+                self.hub.on_disinterest(&channel, from, self.time.ms)
+            }
             Request::Drain { window } => self.begin_drain(window),
             Request::Stop => self.stopping = true,
         }
@@ -90,7 +92,7 @@ impl Core {
     /// Registers a shard's interest and answers; everything numbered from here on follows the
     /// answer in the same lane.
     fn answer_interest(&mut self, from: ShardId, channel: Arc<str>) {
-        let position = self.hub.on_interest(&channel, from).ok();
+        let position = self.hub.on_interest(&channel, from, self.time.ms).ok();
         self.deliver_to(from, Delivery::Registered { channel, position });
     }
 
@@ -118,14 +120,19 @@ impl Core {
             return Err(publish);
         }
         let Publish { channel, payload, accepted_at, reply } = *publish;
-        let result = self.hub.number(&channel).map(|(position, interest)| {
-            self.stats.counters.publications.add(1);
-            if !interest.is_empty() {
-                self.stats.counters.frames_encoded.add(1);
-                let publication = Publication::encode(channel, position, &payload, accepted_at);
-                let publication = Arc::new(publication);
-                for shard in interest.iter() {
-                    self.deliver_to(shard, Delivery::Publication(publication.clone()));
+        let draft = Draft::plain(payload, self.time.unix_ms);
+        let result = self.hub.publish(&channel, draft, &StreamOptions::default(), self.time.ms);
+        let result = result.map(|Published { position, interest, fate }| {
+            if let Fate::Accepted(entry) = fate {
+                self.stats.counters.publications.add(1);
+                if let Some(entry) = entry.filter(|_| !interest.is_empty()) {
+                    self.stats.counters.frames_encoded.add(1);
+                    let epoch = position.epoch;
+                    let publication = Publication::new(channel, epoch, entry, accepted_at);
+                    let publication = Arc::new(publication);
+                    for shard in interest.iter() {
+                        self.deliver_to(shard, Delivery::Publication(publication.clone()));
+                    }
                 }
             }
             position
@@ -207,7 +214,7 @@ impl Core {
                 }
                 (None, InterestMail::Interest(channel)) => self.answer_interest(from, channel),
                 (None, InterestMail::Disinterest(channel)) => {
-                    self.hub.on_disinterest(&channel, from);
+                    self.hub.on_disinterest(&channel, from, self.time.ms);
                 }
             }
         }
@@ -225,7 +232,7 @@ impl Core {
             budget = budget.saturating_sub(1);
             match delivery {
                 Delivery::Publication(publication) => {
-                    taken_len += publication.raw_frame.len();
+                    taken_len += publication.raw_frame().len();
                     self.begin_fan_out(&publication);
                 }
                 Delivery::Registered { channel, position } => {

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use super::header::Header;
 use super::{CloseCode, MessageKind, Opcode, close, mask};
 use crate::limits::CONTROL_PAYLOAD_MAX;
@@ -33,6 +35,27 @@ pub fn append_compressed_header(
 #[inline]
 pub fn append_message(out: &mut Vec<u8>, kind: MessageKind, payload: &[u8]) {
     append_frame(out, true, Opcode::from(kind).into(), &[payload], None);
+}
+
+/// A whole unmasked message in one frame (server role), in the one allocation it is shared in.
+pub fn shared_message(kind: MessageKind, payload: &[u8]) -> Arc<[u8]> {
+    let header = frame_header(true, kind.into(), payload.len(), None);
+    let header_len = header.wire_len();
+    let mut frame: Arc<[u8]> = std::iter::repeat_n(0, header_len + payload.len()).collect();
+    let bytes = Arc::get_mut(&mut frame).expect("nobody else knows it yet");
+    header.write(bytes);
+    bytes[header_len..].copy_from_slice(payload);
+    frame
+}
+
+/// Bytes before the payload of an unmasked frame that this module made.
+pub fn header_len(frame: &[u8]) -> usize {
+    // Without a mask the second byte is the length, or says how many bytes hold it.
+    match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    }
 }
 
 /// Appends a whole masked message in one frame (client role).
@@ -191,6 +214,8 @@ mod tests {
             let mut out = b"before".to_vec();
             append_message(&mut out, MessageKind::Binary, &payload);
             assert_eq!(out, [b"before", header, &payload].concat());
+            let shared = shared_message(MessageKind::Binary, &payload);
+            assert_eq!((&*shared, header_len(&shared)), (&out[6..], header.len()));
 
             let mut masked = Vec::new();
             append_message_masked(&mut masked, MessageKind::Binary, &payload, KEY);

@@ -167,24 +167,38 @@ impl Header {
     /// Appends the header, its length in the shortest form.
     #[inline]
     pub fn append(&self, out: &mut Vec<u8>) {
+        self.emit(|bytes| out.extend_from_slice(bytes));
+    }
+
+    /// Writes the header to the start of `out`, which has at least [`Header::wire_len`] bytes.
+    pub(super) fn write(&self, mut out: &mut [u8]) {
+        self.emit(|bytes| {
+            let (head, rest) = std::mem::take(&mut out).split_at_mut(bytes.len());
+            head.copy_from_slice(bytes);
+            out = rest;
+        });
+    }
+
+    #[inline]
+    fn emit(&self, mut put: impl FnMut(&[u8])) {
         debug_assert!(self.payload_len <= LEN_MAX);
         let fin = if self.fin { FIN_BIT } else { 0 };
         let compressed = if self.compressed { RSV1_BIT } else { 0 };
         let first = fin | compressed | self.opcode.bits();
         let mask = if self.key.is_some() { MASK_BIT } else { 0 };
         match self.payload_len {
-            len @ 0..=LEN_7_MAX => out.extend_from_slice(&[first, mask | len as u8]),
+            len @ 0..=LEN_7_MAX => put(&[first, mask | len as u8]),
             len @ LEN_16_MIN..=LEN_16_MAX => {
                 let [high, low] = (len as u16).to_be_bytes();
-                out.extend_from_slice(&[first, mask | LEN_16, high, low]);
+                put(&[first, mask | LEN_16, high, low]);
             }
             len => {
-                out.extend_from_slice(&[first, mask | LEN_64]);
-                out.extend_from_slice(&len.to_be_bytes());
+                put(&[first, mask | LEN_64]);
+                put(&len.to_be_bytes());
             }
         }
         if let Some(key) = self.key {
-            out.extend_from_slice(&key);
+            put(&key);
         }
     }
 }

@@ -26,6 +26,14 @@ def binary():
     return path
 
 
+def load_generator():
+    """The program: TIDEGATE_BENCH_BIN, or what lies beside the gateway under test."""
+    beside = binary().with_name("tidegate-bench")
+    path = Path(os.environ.get("TIDEGATE_BENCH_BIN", beside))
+    assert path.is_file(), f"{path} does not exist: cargo build --workspace, or set TIDEGATE_BENCH_BIN"
+    return path
+
+
 class Lines:
     """The lines of a stream, with the time each came, collected by a thread."""
 

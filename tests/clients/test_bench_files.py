@@ -1,9 +1,7 @@
 """Hazard: the load generator's files are only readable to itself."""
 
 import json
-import os
 import subprocess
-from pathlib import Path
 
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
@@ -13,18 +11,10 @@ import gateway as gateways
 HIGHEST_NS = 600 * 10**9
 
 
-def load_generator():
-    """The program: TIDEGATE_BENCH_BIN, or what lies beside the gateway under test."""
-    beside = gateways.binary().with_name("tidegate-bench")
-    path = Path(os.environ.get("TIDEGATE_BENCH_BIN", beside))
-    assert path.is_file(), f"{path} does not exist: cargo build --workspace, or set TIDEGATE_BENCH_BIN"
-    return path
-
-
 def test_the_reference_reader_finds_the_figures_of_the_report(gateway, tmp_path):
     started = gateway("--dev")
     report, log = tmp_path / "run.json", tmp_path / "run.hlog"
-    command = [load_generator(), "echo", "--url", started.url("/echo"), "--connections", "10"]
+    command = [gateways.load_generator(), "echo", "--url", started.url("/echo"), "--connections", "10"]
     command += ["--rate", "1000", "--warm-up", "200ms", "--duration", "2500ms", "--quiet"]
     command += ["--json", report, "--hlog", log]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)

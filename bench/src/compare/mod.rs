@@ -5,6 +5,7 @@
 //! hold it against; it must be off by [`LONE_CHANGE_MIN`].
 
 mod rank;
+mod scenario;
 #[cfg(test)]
 mod tests;
 
@@ -13,11 +14,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::Value;
+use scenario::Differences;
 
 use crate::cli::{complain, say};
 use crate::output::{Sample, SampleLatency};
-use crate::recorded::{Fields, Recorded, RecordedError, number, text};
+use crate::recorded::{Recorded, RecordedError, number, text};
 
 /// What `compare` takes.
 #[derive(Clone, Debug, Args)]
@@ -53,8 +54,14 @@ fn compare_files(args: &CompareArgs) -> Result<Comparison, CompareError> {
 pub(crate) enum CompareError {
     #[error(transparent)]
     File(#[from] RecordedError),
-    #[error("these are runs of different scenarios: {}", .0.join("; "))]
-    Scenarios(Vec<String>),
+    #[error(
+        "these are runs of different scenarios, old and new:\n    {}\nrun the new one like the old \
+         one, but for its files: {command}",
+        differences.join("\n    ")
+    )]
+    Scenarios { differences: Vec<String>, command: String },
+    #[error("a run of {0} has no figures that could be compared")]
+    NoFigures(String),
 }
 
 /// What came of a comparison.
@@ -112,18 +119,16 @@ enum Seconds {
 impl Comparison {
     /// Compares `new` with `old`, unless they are of different scenarios.
     fn of(old: &Recorded, new: &Recorded) -> Result<Self, CompareError> {
-        let mut differences = differences(&old.scenario, &new.scenario, None);
-        differences.extend(difference("connections", &old.connections, &new.connections));
-        differences.extend(difference("rate", &old.rate, &new.rate));
-        if !differences.is_empty() {
-            return Err(CompareError::Scenarios(differences));
+        let Differences { that_matter, beside: notes } = Differences::between(old, new);
+        if !that_matter.is_empty() {
+            let command = text(&old.tool, "command").unwrap_or("see its JSON").to_owned();
+            return Err(CompareError::Scenarios { differences: that_matter, command });
         }
         let rows = FIGURES.iter().filter_map(|figure| figure.row(old, new));
         let mut rows: Vec<_> = rows.collect();
         rows.extend(FAULTS.iter().filter_map(|name| fault_row(name, old, new)));
-        let mut notes = differences_of_machines(old, new);
-        if old.duration_s != new.duration_s {
-            notes.push(format!("measured: {} s and {} s", old.duration_s, new.duration_s));
+        if rows.is_empty() {
+            return Err(CompareError::NoFigures(old.command().to_owned()));
         }
         let invalid = [("old", old), ("new", new)].into_iter().filter_map(|(name, run)| {
             let why = text(&run.generator, "why").unwrap_or("its generator lagged");
@@ -241,37 +246,6 @@ fn fault_row(name: &'static str, old: &Recorded, new: &Recorded) -> Option<Row> 
         (false, false) => Finding::Shown,
     };
     Some(Row { name, unit: "messages", old, new, finding })
-}
-
-/// The fields of two parts that differ; with `only`, of these fields.
-fn differences(old: &Fields, new: &Fields, only: Option<&[&str]>) -> Vec<String> {
-    let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
-    names
-        .filter(|name| only.is_none_or(|only| only.contains(&name.as_str())))
-        .filter(|name| old.get(*name) != new.get(*name))
-        .map(|name| {
-            let told = |fields: &Fields| match fields.get(name) {
-                None | Some(Value::Null) => "none".to_owned(),
-                Some(Value::String(text)) => text.clone(),
-                Some(value) => value.to_string(),
-            };
-            format!("{name} {} and {}", told(old), told(new))
-        })
-        .collect()
-}
-
-/// The part's field `asked`, if it differs.
-fn difference(part: &str, old: &Fields, new: &Fields) -> Option<String> {
-    let found = differences(old, new, Some(&["asked"])).pop()?;
-    Some(found.replacen("asked", &format!("{part} asked"), 1))
-}
-
-/// What differs about where and with what the runs were made.
-fn differences_of_machines(old: &Recorded, new: &Recorded) -> Vec<String> {
-    let names = ["kernel", "cpu", "cores", "cores_allowed", "memory_bytes", "congestion_control"];
-    let mut notes = differences(&old.environment, &new.environment, Some(&names));
-    notes.extend(differences(&old.tool, &new.tool, Some(&["version"])));
-    notes
 }
 
 /// Four digits that mean something.

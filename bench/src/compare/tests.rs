@@ -1,17 +1,21 @@
 //! G10: a planted change is told, equal runs are not told apart, unequal scenarios are refused.
 
+use serde_json::Value;
+
 use super::*;
 use crate::output::Sample;
+use crate::recorded::Fields;
 
 /// A run of so many seconds whose latencies are `us` times what chance makes of `seed`.
 fn run(us: f64, seconds: u32, seed: u64) -> Recorded {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut run = Recorded::parse(
-        r#"{"scenario": {"command": "echo", "size": 64}, "connections": {"asked": 10},
+        r#"{"tool": {"command": "tidegate-bench echo --size 64"},
+            "scenario": {"command": "echo", "size": 64, "connections": 10, "rate": 1000},
             "rate": {"asked": 1000, "achieved": 1000}, "generator": {"valid": true}}"#,
     )
     .expect("JSON");
-    run.duration_s = seconds.into();
+    run.scenario.insert("duration_s".to_owned(), seconds.into());
     let mut all = Vec::new();
     for at in 0..seconds {
         // Seconds differ among each other, as they do on a busy machine.
@@ -150,20 +154,29 @@ fn a_lost_message_is_worse_whatever_the_rest() {
 #[test]
 fn other_scenarios_are_refused_with_what_differs() {
     let old = run(100.0, 10, 1);
-    let mut sizes = old.clone();
-    sizes.scenario.insert("size".to_owned(), 128.into());
-    let mut rates = old.clone();
-    rates.rate.insert("asked".to_owned(), Value::Null);
-    let mut connections = old.clone();
-    connections.connections.insert("asked".to_owned(), 11.into());
-    for (new, said) in [
-        (sizes, "size 64 and 128"),
-        (rates, "rate asked 1000 and none"),
-        (connections, "connections asked 10 and 11"),
+    for (name, value, said) in [
+        ("size", 128.into(), "size 64 and 128"),
+        ("rate", Value::Null, "rate 1000 and none"),
+        ("connections", 11.into(), "connections 10 and 11"),
     ] {
+        let mut new = old.clone();
+        new.scenario.insert(name.to_owned(), value);
         let error = Comparison::of(&old, &new).expect_err("another scenario").to_string();
-        assert_eq!(error, format!("these are runs of different scenarios: {said}"));
+        assert_eq!(
+            error,
+            format!(
+                "these are runs of different scenarios, old and new:\n    {said}\n\
+                 run the new one like the old one, but for its files: tidegate-bench echo --size 64"
+            )
+        );
     }
+}
+
+#[test]
+fn what_has_no_figures_is_not_equal() {
+    let limit = Recorded::parse(r#"{"scenario": {"command": "limit"}}"#).expect("JSON");
+    let error = Comparison::of(&limit, &limit).expect_err("nothing to compare").to_string();
+    assert_eq!(error, "a run of limit has no figures that could be compared");
 }
 
 #[test]
@@ -183,7 +196,9 @@ fn what_else_differs_is_noted() {
     let old = run(100.0, 10, 1);
     let mut new = run(100.0, 12, 1);
     new.environment.insert("kernel".to_owned(), "6.18".into());
+    new.tool.insert("commit".to_owned(), "abc".into());
     let said = Comparison::of(&old, &new).expect("one scenario").to_string();
-    assert!(said.contains("note: kernel none and 6.18\n"), "{said}");
-    assert!(said.contains("note: measured: 10 s and 12 s\n"), "{said}");
+    assert!(said.contains("note: kernel (not recorded) and 6.18\n"), "{said}");
+    assert!(said.contains("note: commit (not recorded) and abc\n"), "{said}");
+    assert!(said.contains("note: duration_s 10 and 12\n"), "{said}");
 }

@@ -3,46 +3,49 @@
 //! Handshake `n` is due `n / rate` seconds after the start, whatever became of those before it.
 //! Connections stay open until the last handshake is done.
 
-use std::io;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::cli::{HandshakeArgs, Verdict, say};
-use crate::dial::{
-    Dialed, Dialer, Dialing, Finished, IN_FLIGHT_MAX, LOOK_INTERVAL, raise_file_limit,
-};
+use crate::dial::{Dialed, Dialer, Dialing, Finished, IN_FLIGHT_MAX, LOOK_INTERVAL};
 use crate::generator::GeneratorError;
+use crate::output::{self, Meter};
+use crate::pinning;
 use crate::report::{self, Report};
-use crate::run::{self, Outcome, Pace, RunError, Scenario, ServerUse};
+use crate::run::{self, Outcome, Pace, RunError, Scenario};
 use crate::schedule::Schedule;
-use crate::server;
+use crate::server::{self, ServerUse};
 use crate::tally::Tally;
+use crate::traffic::Window;
 
 /// Runs the command.
 pub(crate) fn run(args: &HandshakeArgs) -> Result<Verdict, RunError> {
     let connect = &args.connect;
-    raise_file_limit();
-    let before = run::observe(connect.server_pid)?;
+    if !connect.ramp.is_zero() {
+        return Err(RunError::Ramp);
+    }
+    run::prepare(connect)?;
+    let before = run::observe(connect)?;
+    let (meters, collector) =
+        output::collect(&connect.output, Window::OPEN, connect.threads, connect.server_pid)?;
     let start = Instant::now() + START_DELAY;
-    let counted: Result<Vec<_>, io::Error> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..connect.threads)
-            .map(|thread| scope.spawn(move || handshakes(args, thread, start)))
-            .collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().map(join).collect()
-    });
-    let duration = start.elapsed();
-    let after = run::observe(connect.server_pid)?;
-    let mut tally = Tally::new();
+    let wall_start = SystemTime::now() + START_DELAY;
+    let (parts, collected, duration) = thread::scope(|scope| {
+        let collecting = scope.spawn(move || collector.run_unopened(wall_start));
+        let body = |(thread, meter)| scope.spawn(move || handshakes(args, thread, start, meter));
+        let threads: Vec<_> = (0..).zip(meters).map(body).collect();
+        let parts: Result<Vec<_>, _> = threads.into_iter().map(run::joined).collect();
+        let duration = start.elapsed();
+        Ok::<_, RunError>((parts?, run::joined(collecting)?, duration))
+    })?;
+    // While the connections are open.
+    let after = run::observe(connect)?;
     let mut dialing = Dialing::default();
-    for (part, dialed) in counted.map_err(GeneratorError::Dial)? {
-        tally.merge(&part);
-        dialing.open.extend(dialed.open);
-        for (cause, count) in dialed.failures {
+    for part in parts {
+        dialing.open.extend(part.open);
+        for (cause, count) in part.failures {
             *dialing.failures.entry(cause).or_default() += count;
         }
     }
@@ -56,8 +59,8 @@ pub(crate) fn run(args: &HandshakeArgs) -> Result<Verdict, RunError> {
         opened: dialing.open.len() as u32,
         failures: dialing.failures,
         dial_time: duration,
-        tally,
-        samples: Vec::new(),
+        tally: collected.tally,
+        samples: collected.samples,
         server: ServerUse::between(before, before, after),
     };
     let report = Report::new("connect", connect, &scenario, &outcome);
@@ -67,7 +70,13 @@ pub(crate) fn run(args: &HandshakeArgs) -> Result<Verdict, RunError> {
 }
 
 /// The handshakes of one thread.
-fn handshakes(args: &HandshakeArgs, thread: u16, start: Instant) -> io::Result<(Tally, Dialing)> {
+fn handshakes(
+    args: &HandshakeArgs,
+    thread: u16,
+    start: Instant,
+    mut meter: Meter,
+) -> Result<Dialing, GeneratorError> {
+    pinning::settle(&args.connect, thread)?;
     // The default of 50 us would make every handshake late by as much.
     rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
     let mut handshakes = Handshakes {
@@ -81,9 +90,11 @@ fn handshakes(args: &HandshakeArgs, thread: u16, start: Instant) -> io::Result<(
     };
     handshakes.due.reserve_exact(handshakes.numbers.len());
     handshakes.dialing.open.reserve_exact(handshakes.numbers.len());
-    let mut dialer = Dialer::new(run::opening(&args.connect).sources)?;
+    let mut dialer =
+        Dialer::new(run::opening(&args.connect).sources).map_err(GeneratorError::Dial)?;
     thread::sleep(start.saturating_duration_since(Instant::now()));
     let cpu_before = server::own_cpu_ns();
+    meter.cut(handshakes.now_ns(), &mut handshakes.tally);
     while !handshakes.numbers.is_empty() || dialer.in_flight() > 0 {
         while handshakes.is_due(dialer.in_flight()) {
             let number = handshakes.take();
@@ -92,12 +103,17 @@ fn handshakes(args: &HandshakeArgs, thread: u16, start: Instant) -> io::Result<(
                 handshakes.on_finished(Finished { number, started: Instant::now(), result });
             }
         }
-        dialer.wait(handshakes.patience(), |finished| handshakes.on_finished(finished))?;
+        dialer
+            .wait(handshakes.patience(), |finished| handshakes.on_finished(finished))
+            .map_err(GeneratorError::Dial)?;
+        meter.cut(handshakes.now_ns(), &mut handshakes.tally);
     }
+    let end_ns = handshakes.now_ns();
     if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
         handshakes.tally.cpu_ns = after - before;
     }
-    Ok((handshakes.tally, handshakes.dialing))
+    meter.finish_at(end_ns, handshakes.tally);
+    Ok(handshakes.dialing)
 }
 
 /// What one thread has to do and has done.
@@ -136,6 +152,7 @@ impl Handshakes {
             None => now_ns,
         };
         self.due.push(due_ns);
+        self.tally.started += 1;
         self.numbers.next().expect("one is due")
     }
 
@@ -165,6 +182,7 @@ impl Handshakes {
             }
             Err(error) => {
                 let rest = if error.is_hopeless() { self.numbers.len() as u32 } else { 0 };
+                self.tally.failed += u64::from(1 + rest);
                 // Those in flight find their due times by the place of the first.
                 self.numbers.end -= rest;
                 *self.dialing.failures.entry(error.to_string()).or_default() += 1 + rest;

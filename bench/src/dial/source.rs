@@ -1,5 +1,6 @@
 //! Source addresses: one address has ports for about 28,000 connections to one destination.
 
+use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
@@ -36,6 +37,13 @@ impl Sources {
     /// The source of connection `number`: they take turns.
     pub(super) fn of(&self, number: u32) -> Ipv4Addr {
         (self.first + number % self.count).into()
+    }
+}
+
+impl Display for Sources {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let last = self.first + self.count - 1;
+        write!(f, "{}-{}", Ipv4Addr::from(self.first), Ipv4Addr::from(last))
     }
 }
 
@@ -82,6 +90,7 @@ mod tests {
     fn what_was_asked_for_is_used() {
         let asked: Sources = "127.0.1.1-127.0.1.8".parse().expect("a range");
         assert_eq!(Sources::choose(Some(asked), &local(), 1), Some(asked));
+        assert_eq!(asked.to_string(), "127.0.1.1-127.0.1.8");
         assert_eq!(asked.of(7), Ipv4Addr::new(127, 0, 1, 8));
         assert_eq!(asked.of(8), Ipv4Addr::new(127, 0, 1, 1));
         let one: Sources = "10.0.0.1".parse().expect("an address");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::hlog::Log;
-use super::meter::{INTERVAL_NS, Part, last_interval};
+use super::meter::{INTERVAL_NS, Part};
 use super::progress::Progress;
 use super::{FileError, Meter, OutputArgs};
 use crate::server::Usage;
@@ -22,9 +22,9 @@ pub(crate) struct Sample {
     pub(crate) at_s: f64,
     /// Its length in seconds; the last one may be shorter than the others.
     pub(crate) length_s: f64,
-    /// Messages sent.
+    /// Messages sent, or handshakes started.
     pub(crate) sent: u64,
-    /// Messages received a second.
+    /// Messages received, or handshakes done, a second.
     pub(crate) rate: f64,
     /// Of what was received.
     pub(crate) latency_us: Option<SampleLatency>,
@@ -63,9 +63,13 @@ pub(crate) struct Collector {
     spares: Vec<Sender<Tally>>,
     /// The next interval of each thread; one that has handed over its last has `u64::MAX`.
     next: Vec<u64>,
+    /// When the last of the threads that have ended did so.
+    end_ns: u64,
     /// Intervals that not all threads have handed over, the first of them `samples.len()`.
     open: VecDeque<Tally>,
     progress: Progress,
+    /// Connections that were open at the start.
+    opened: u32,
     log: Option<Log>,
     server_pid: Option<u32>,
     /// The server when the last interval ended, and when it was read.
@@ -96,8 +100,10 @@ pub(crate) fn collect(
         parts,
         spares,
         next: vec![0; thread_count.into()],
+        end_ns: 0,
         open: VecDeque::new(),
         progress: Progress::new(args.quiet),
+        opened: 0,
         log: args.hlog.as_deref().map(Log::create).transpose()?,
         server_pid,
         server: None,
@@ -120,6 +126,12 @@ impl Collector {
         start: SystemTime,
     ) -> Result<Collected, FileError> {
         self.progress.begin(opened, asked);
+        self.opened = opened;
+        self.run_unopened(start)
+    }
+
+    /// The same where opening the connections is what is measured.
+    pub(crate) fn run_unopened(mut self, start: SystemTime) -> Result<Collected, FileError> {
         if let Some(log) = &mut self.log {
             log.begin(start)?;
         }
@@ -154,8 +166,8 @@ impl Collector {
             self.open.push_back(Tally::new());
         }
         self.open[index as usize].merge(&part.tally);
-        let is_last = interval == last_interval(&self.window);
-        self.next[thread] = if is_last { u64::MAX } else { interval + 1 };
+        self.next[thread] = if part.end_ns.is_some() { u64::MAX } else { interval + 1 };
+        self.end_ns = self.end_ns.max(part.end_ns.unwrap_or(0));
         let complete = self.next.iter().copied().min().unwrap_or(u64::MAX);
         while !self.open.is_empty() && (self.samples.len() as u64) < complete {
             self.close_first()?;
@@ -171,18 +183,20 @@ impl Collector {
     fn close_first(&mut self) -> Result<(), FileError> {
         let Some(tally) = self.open.pop_front() else { return Ok(()) };
         let start_ns = self.samples.len() as u64 * INTERVAL_NS;
-        let length_ns = INTERVAL_NS.min(self.window.end_ns - self.window.start_ns - start_ns);
+        let is_last = self.open.is_empty() && self.next.iter().all(|next| *next == u64::MAX);
+        let end_ns = if is_last { self.end_ns } else { self.window.end_ns };
+        // A thread may end with a second; what is counted in no time would have no rate.
+        let length_ns = (end_ns - self.window.start_ns - start_ns).clamp(1, INTERVAL_NS);
         self.whole.merge(&tally);
         let mut sample = Sample::of(start_ns, length_ns, &tally);
         let before = self.server.take();
-        let is_last = self.samples.len() as u64 == last_interval(&self.window);
         self.server = if is_last { None } else { self.read_server() };
         if let (Some((then, before)), Some((now, after))) = (before, self.server) {
             let cpu_ns = after.cpu_ns.saturating_sub(before.cpu_ns) as f64;
             sample.server_cpu_percent = Some(100.0 * cpu_ns / (now - then).as_nanos() as f64);
             sample.server_rss_bytes = Some(after.rss_bytes);
         }
-        self.progress.show(&sample, &self.whole);
+        self.progress.show(self.opened, &sample, &self.whole);
         if let Some(log) = &mut self.log {
             let (start, length) = (Duration::from_nanos(start_ns), Duration::from_nanos(length_ns));
             log.add(start, length, &tally)?;
@@ -209,7 +223,7 @@ impl Sample {
         Self {
             at_s: start_ns as f64 / 1e9,
             length_s,
-            sent: tally.sent,
+            sent: tally.sent + tally.started,
             rate: tally.received_in_window as f64 / length_s,
             latency_us,
             server_cpu_percent: None,

@@ -15,6 +15,8 @@ pub(super) struct Part {
     /// The interval; `None`: before the measuring began.
     pub(super) interval: Option<u64>,
     pub(super) tally: Tally,
+    /// The thread's last: when it ended, in nanoseconds since the run's start.
+    pub(super) end_ns: Option<u64>,
 }
 
 /// Cuts a thread's counts at whole seconds of the measured time. What comes after its end belongs
@@ -60,10 +62,8 @@ impl Meter {
         if now_ns < self.next_ns {
             return;
         }
-        self.hand_over(std::mem::replace(
-            tally,
-            self.spares.try_recv().unwrap_or_else(|_| Tally::new()),
-        ));
+        let empty = self.spares.try_recv().unwrap_or_else(|_| Tally::new());
+        self.hand_over(std::mem::replace(tally, empty), None);
         let next = (now_ns - self.window.start_ns) / INTERVAL_NS;
         let next = next.min(last_interval(&self.window));
         self.interval = Some(next);
@@ -73,12 +73,19 @@ impl Meter {
 
     /// Hands over what is left, at the end of the run.
     pub(crate) fn finish(self, tally: Tally) {
-        self.hand_over(tally);
+        self.hand_over(tally, Some(self.window.end_ns));
     }
 
-    fn hand_over(&self, tally: Tally) {
+    /// The same in a window without an end: the thread's work was over at `now_ns`.
+    pub(crate) fn finish_at(mut self, now_ns: u64, mut tally: Tally) {
+        self.cut(now_ns, &mut tally);
+        self.hand_over(tally, Some(now_ns));
+    }
+
+    fn hand_over(&self, tally: Tally, end_ns: Option<u64>) {
+        let Self { thread, interval, .. } = *self;
         // A collector that is gone has nobody to tell.
-        let _ = self.parts.send(Part { thread: self.thread, interval: self.interval, tally });
+        let _ = self.parts.send(Part { thread, interval, tally, end_ns });
     }
 }
 

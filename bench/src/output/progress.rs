@@ -33,10 +33,11 @@ impl Progress {
         self.write(&format!("opened {opened} of {asked} connections"));
     }
 
-    /// A second is over; `whole` is all that was counted by now.
-    pub(super) fn show(self, sample: &Sample, whole: &Tally) {
+    /// A second is over; `whole` is all that was counted by now, `opened` connections were there
+    /// when it began.
+    pub(super) fn show(self, opened: u32, sample: &Sample, whole: &Tally) {
         if self != Self::Quiet {
-            self.write(&line(sample, whole));
+            self.write(&line(opened, sample, whole));
         }
     }
 
@@ -68,20 +69,31 @@ impl Progress {
 const WIDTH: usize = 80;
 
 /// The most telling first: a narrow terminal cuts the rest.
-pub(super) fn line(sample: &Sample, whole: &Tally) -> String {
+pub(super) fn line(opened: u32, sample: &Sample, whole: &Tally) -> String {
     let lost: u32 = whole.lost_connections.values().sum();
-    let errors = whole.duplicated + whole.reordered + whole.unknown + u64::from(lost);
+    let errors = whole.duplicated
+        + whole.reordered
+        + whole.unknown
+        + whole.too_old
+        + whole.failed
+        + u64::from(lost);
     let latency = sample.latency_us.as_ref().map_or(String::new(), |latency| {
         format!("  p50 {:.0} us  p99 {:.0} us", latency.p50, latency.p99)
     });
     // What a fan-out sends is told when its ledger is settled.
-    let counts = match whole.sent {
-        0 => format!("received {}", whole.received_in_window),
-        sent => format!("sent {sent}  back {}", whole.delivered),
+    let counts = match (whole.sent, whole.started) {
+        (0, 0) => format!("received {}", whole.received_in_window),
+        (0, started) => format!("started {started}"),
+        (sent, _) => format!("sent {sent}  back {}", whole.delivered),
     };
+    // Handshakes leave connections behind.
+    let done = if whole.started > 0 { whole.received_in_window } else { 0 };
+    let open = (u64::from(opened) + done).saturating_sub(lost.into());
+    let end_s = sample.at_s + sample.length_s;
+    // The last second may be a part of one.
+    let digits = if end_s.fract() < 0.05 { 0 } else { 1 };
     format!(
-        "{:4.0} s  {:.0}/s{latency}  errors {errors}  {counts}",
-        sample.at_s + sample.length_s,
+        "{end_s:4.digits$} s  open {open}  {:.0}/s{latency}  errors {errors}  {counts}",
         sample.rate
     )
 }

@@ -182,11 +182,52 @@ fn the_progress_tells_what_matters_first() {
     let mut sample =
         Sample { at_s: 2.0, length_s: 1.0, sent: 60, rate: 50.0, latency_us, ..Sample::default() };
     assert_eq!(
-        progress::line(&sample, &whole),
-        "   3 s  50/s  p50 80 us  p99 1234 us  errors 5  sent 120  back 100"
+        progress::line(10, &sample, &whole),
+        "   3 s  open 8  50/s  p50 80 us  p99 1234 us  errors 5  sent 120  back 100"
     );
     sample.latency_us = None;
-    assert_eq!(progress::line(&sample, &whole), "   3 s  50/s  errors 5  sent 120  back 100");
+    assert_eq!(
+        progress::line(10, &sample, &whole),
+        "   3 s  open 8  50/s  errors 5  sent 120  back 100"
+    );
+}
+
+#[test]
+fn the_progress_of_handshakes_tells_how_many_are_open() {
+    let mut whole = Tally::new();
+    (whole.started, whole.received_in_window, whole.failed) = (30, 20, 4);
+    let sample = Sample { at_s: 2.0, length_s: 0.5, rate: 10.0, ..Sample::default() };
+    assert_eq!(progress::line(0, &sample, &whole), " 2.5 s  open 20  10/s  errors 4  started 30");
+}
+
+#[test]
+fn a_window_without_an_end_ends_with_its_last_thread() {
+    let (meters, collector) = collect(&args(), Window::OPEN, 2, None).expect("no log");
+    let [mut short, mut long] = <[_; 2]>::try_from(meters).expect("two threads");
+    for (meter, ends) in [(&mut short, SECOND), (&mut long, 2 * SECOND)] {
+        let mut tally = Tally::new();
+        for now_ns in (0..=ends).step_by(SECOND as usize) {
+            meter.cut(now_ns, &mut tally);
+            tally.started = 1;
+            tally.received_in_window = 1;
+        }
+        assert_eq!(meter.next_ns(), ends + SECOND);
+    }
+    let last = || {
+        let mut tally = Tally::new();
+        (tally.started, tally.received_in_window) = (5, 5);
+        tally
+    };
+    short.finish_at(SECOND * 5 / 4, last());
+    long.finish_at(SECOND * 5 / 2, last());
+    let collected = collector.run_unopened(start()).expect("no log");
+    let rows: Vec<_> = collected
+        .samples
+        .iter()
+        .map(|sample| (sample.at_s, sample.length_s, sample.sent, sample.rate))
+        .collect();
+    assert_eq!(rows, [(0.0, 1.0, 2, 2.0), (1.0, 1.0, 6, 6.0), (2.0, 0.5, 5, 10.0)]);
+    assert_eq!(collected.tally.started, 13);
 }
 
 /// Base64 and zlib around the bytes of a histogram.

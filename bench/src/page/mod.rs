@@ -110,9 +110,15 @@ fn write_figures(out: &mut String, run: &Recorded) -> std::fmt::Result {
     let latency = |name| run.latency_us.as_ref().and_then(|fields| number(fields, name)).map(time);
     let server = |name| run.server.as_ref().and_then(|fields| number(fields, name));
     let has_messages = number(&run.messages, "expected").is_some_and(|count| count > 0.0);
-    let rate = number(&run.rate, "achieved").filter(|_| has_messages);
+    let has_rate = has_messages || run.command() == "connect";
+    let rate = number(&run.rate, "achieved").filter(|_| has_rate);
     let opened = number(&run.connections, "opened").map(grouped);
     let lost = number(&run.messages, "lost").filter(|_| has_messages).map(grouped);
+    // Without a core of its own there is only one count.
+    let cost_title = match server("core_busy_us_per_message") {
+        Some(_) => "server a message, worse of CPU and core",
+        None => "server CPU a message",
+    };
     writeln!(out, "<dl class=\"figures\">")?;
     for (name, value) in [
         (format!("{} a second", run.rate_of()).as_str(), rate.map(grouped)),
@@ -121,7 +127,7 @@ fn write_figures(out: &mut String, run: &Recorded) -> std::fmt::Result {
         ("longest from due", latency("max")),
         ("messages lost", lost),
         ("connections open", opened),
-        ("server CPU a message", server("cpu_us_per_message").map(time)),
+        (cost_title, server("counted_us_per_message").map(time)),
         ("server memory", server("rss_bytes").map(bytes)),
     ] {
         if let Some(value) = value {

@@ -74,7 +74,8 @@ fn rate_over_time(run: &Recorded) -> String {
         return String::new();
     }
     let points: Vec<_> = samples.iter().map(|sample| (middle(sample), sample.rate)).collect();
-    let mut series = vec![Series { name: "received", class: "first", points }];
+    let name = if run.command() == "connect" { "opened" } else { "received" };
+    let mut series = vec![Series { name, class: "first", points }];
     // What a fan-out receives is not what was asked for.
     if let Some(asked) = number(&run.rate, "asked").filter(|_| run.fanout.is_none()) {
         let points = vec![(0.0, asked), (run.duration_s, asked)];
@@ -82,7 +83,11 @@ fn rate_over_time(run: &Recorded) -> String {
     }
     let top = series.iter().flat_map(|series| &series.points).map(|(_, rate)| *rate);
     let y = Axis::linear(top.fold(0.0, f64::max), "", short);
-    figure("Messages a second over time", "What was received", &seconds(run), &y, &series)
+    let (title, what) = match run.command() {
+        "connect" => ("Handshakes a second over time", "What was opened"),
+        _ => ("Messages a second over time", "What was received"),
+    };
+    figure(title, what, &seconds(run), &y, &series)
 }
 
 fn seconds(run: &Recorded) -> Axis {

@@ -24,18 +24,20 @@ pub(super) fn latency(run: &Recorded) -> String {
 fn write_all(out: &mut String, run: &Recorded) -> std::fmt::Result {
     let order: &[&str] =
         &["expected", "sent", "delivered", "lost", "duplicated", "reordered", "dropped_by_policy"];
-    write_part(out, "Messages", &run.messages, order)?;
+    // Of a run without messages there is nothing to tell.
+    if run.messages.values().any(|count| count.as_f64() != Some(0.0)) {
+        write_part(out, "Messages", &run.messages, order)?;
+    }
     let order: &[&str] = &["asked", "opened", "failed", "lost", "causes", "dial_s"];
     write_part(out, "Connections", &run.connections, order)?;
     if let Some(server) = &run.server {
-        let order: &[&str] = &["pid", "cpu_percent", "cpu_us_per_message", "rss_bytes"];
-        write_part(out, "Server", server, order)?;
+        write_part(out, "Server", server, SERVER)?;
     }
     if let Some(fanout) = &run.fanout {
         write_part(out, "Fan-out", fanout, &["channels", "publishers", "deliveries_per_s"])?;
     }
     write_part(out, "Generator", &run.generator, &["valid", "why", "lag_p99_us"])?;
-    write_part(out, "Scenario", &run.scenario, &["command", "size"])?;
+    write_part(out, "Scenario", &run.scenario, SCENARIO)?;
     let order: &[&str] = &["cpu", "cores", "cores_allowed", "memory_bytes", "kernel"];
     write_part(out, "Environment", &run.environment, order)?;
     let tool = &run.tool;
@@ -114,6 +116,9 @@ fn write_row(out: &mut String, title: &str, cells: &[String]) -> std::fmt::Resul
 
 /// The name of a field without the unit its cell shows.
 fn label(name: &str) -> String {
+    if let Some((_, label)) = LABELS.iter().find(|(field, _)| *field == name) {
+        return (*label).to_owned();
+    }
     if let Some(what) = name.strip_suffix("_per_s") {
         return format!("{} a second", words(what));
     }
@@ -148,3 +153,44 @@ fn cell(name: &str, value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+/// Names that need a word more than they have.
+const LABELS: &[(&str, &str)] = &[
+    ("user_us_per_message", "user per message, sampled"),
+    ("system_us_per_message", "system per message, sampled"),
+    ("core_busy_percent", "core busy, softirqs included"),
+    ("counted_us_per_message", "the worse of both, per message"),
+    ("kernel_per_connection_bytes", "kernel per connection, one end"),
+];
+
+/// The order of what the server used.
+const SERVER: &[&str] = &[
+    "pid",
+    "cpu_percent",
+    "cpu_us_per_message",
+    "user_us_per_message",
+    "system_us_per_message",
+    "core_busy_percent",
+    "core_busy_us_per_message",
+    "counted_us_per_message",
+    "voluntary_switches",
+    "involuntary_switches",
+    "rss_bytes",
+    "rss_per_connection_bytes",
+    "kernel_per_connection_bytes",
+];
+
+/// The order of what was asked for.
+const SCENARIO: &[&str] = &[
+    "command",
+    "url",
+    "publish",
+    "connections",
+    "rate",
+    "size",
+    "channels",
+    "duration_s",
+    "warm_up_s",
+    "ramp_s",
+    "threads",
+];

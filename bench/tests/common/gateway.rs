@@ -1,5 +1,6 @@
 //! The gateway as a process on free ports, killed when the test is over.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -21,9 +22,15 @@ pub struct Gateway {
 impl Gateway {
     /// `serve --dev` with one shard and `more` arguments.
     pub fn dev(more: &[&str]) -> Self {
+        Self::behind(&[], more)
+    }
+
+    /// The same behind a command that ends in an exec.
+    pub fn behind(wrapper: &[&str], more: &[&str]) -> Self {
         let ports = ["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--shards=1"];
-        let mut command = Command::new(program());
-        command.args(["serve", "--dev"]).args(ports).args(more);
+        let mut words = wrapper.iter().map(OsStr::new).chain([program().as_os_str()]);
+        let mut command = Command::new(words.next().expect("at least the program"));
+        command.args(words).args(["serve", "--dev"]).args(ports).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("the gateway starts");
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
@@ -40,6 +47,11 @@ impl Gateway {
         }
         let (clients, admin) = clients.zip(admin).expect("it says where it serves");
         Self { child, _out: out, clients, admin }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// A fan-out over HTTP through its channel `bench`.

@@ -1,10 +1,19 @@
 //! The result of a run, as text and as JSON.
 
+mod scenario;
+mod server;
+mod tool;
+mod validity;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use hdrhistogram::Histogram;
+pub(crate) use scenario::FanoutScenario;
+use scenario::ScenarioReport;
 use serde::Serialize;
+use server::Server;
+pub(crate) use tool::Tool;
 
 use crate::cli::{ConnectArgs, Verdict};
 use crate::environment::Environment;
@@ -38,23 +47,6 @@ pub(crate) struct Report {
     intervals: Vec<Sample>,
 }
 
-/// Which program, called how.
-#[derive(Debug, Serialize)]
-pub(crate) struct Tool {
-    version: &'static str,
-    commit: Option<&'static str>,
-    command: String,
-}
-
-/// Where it ran.
-#[derive(Debug, Serialize)]
-struct ScenarioReport {
-    command: &'static str,
-    size: usize,
-    warm_up_s: f64,
-    threads: u16,
-}
-
 #[derive(Debug, Serialize)]
 struct Connections {
     asked: u32,
@@ -83,6 +75,7 @@ struct Messages {
     dropped_by_policy: u64,
     undelivered_at_forced_close: u64,
     unknown: u64,
+    too_old: u64,
 }
 
 /// Percentiles, in microseconds.
@@ -96,15 +89,6 @@ pub(crate) struct Latency {
     p999: f64,
     max: f64,
     count: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Server {
-    pid: u32,
-    cpu_percent: f64,
-    cpu_us_per_message: Option<f64>,
-    rss_bytes: u64,
-    rss_per_connection_bytes: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -150,6 +134,7 @@ impl Messages {
             dropped_by_policy: tally.dropped_by_policy,
             undelivered_at_forced_close: tally.undelivered_at_forced_close,
             unknown: tally.unknown,
+            too_old: tally.too_old,
         }
     }
 }
@@ -169,26 +154,18 @@ impl Report {
             (tally.received_in_window > 0)
                 .then(|| ns as f64 / 1e3 / tally.received_in_window as f64)
         };
-        let server = server.zip(connect.server_pid).map(|(server, pid)| Server {
-            pid,
-            cpu_percent: 100.0 * server.cpu_ns as f64 / window_ns,
-            cpu_us_per_message: per_message(server.cpu_ns),
-            rss_bytes: server.rss_bytes,
-            rss_per_connection_bytes: (*opened > 0)
-                .then(|| server.rss_growth_bytes as f64 / f64::from(*opened)),
+        let server = server.zip(connect.server_pid).map(|(used, pid)| {
+            Server::new(pid, &used, scenario.duration, tally.received_in_window, *opened)
         });
         let cpu_percent = 100.0 * tally.cpu_ns as f64 / window_ns;
         let lag_p99_us = (!tally.lag.is_empty()).then(|| us(tally.lag.value_at_quantile(0.99)));
-        let why = judge(scenario, cpu_percent / f64::from(connect.threads), lag_p99_us, &server);
+        let achieved = tally.received_in_window as f64 / duration_s;
+        let thread_percent = cpu_percent / f64::from(connect.threads);
+        let why = validity::judge(scenario, thread_percent, lag_p99_us, achieved, server.as_ref());
         let mut report = Self {
             tool: Tool::read(),
             environment: Environment::read(),
-            scenario: ScenarioReport {
-                command,
-                size: scenario.size,
-                warm_up_s: scenario.warm_up.as_secs_f64(),
-                threads: connect.threads,
-            },
+            scenario: ScenarioReport::new(command, connect, scenario, FanoutScenario::default()),
             connections: Connections::of(connect.connections, outcome),
             duration_s,
             rate: Rate {
@@ -196,7 +173,7 @@ impl Report {
                     Pace::Rate(rate) => Some(rate),
                     Pace::Idle | Pace::ClosedLoop => None,
                 },
-                achieved: tally.received_in_window as f64 / duration_s,
+                achieved,
             },
             messages: Messages::of(tally),
             latency_us: Latency::of(&tally.latency),
@@ -219,14 +196,17 @@ impl Report {
         report
     }
 
-    /// The result of a fan-out: its rate is that of publications, its messages are deliveries.
+    /// The result of a fan-out that was `asked` for: its rate is that of publications, its
+    /// messages are deliveries.
     pub(crate) fn of_fanout(
         connect: &ConnectArgs,
         scenario: &Scenario,
         outcome: &Outcome,
         fanout: FanoutReport,
+        asked: FanoutScenario,
     ) -> Self {
         let mut report = Self::new("fanout", connect, scenario, outcome);
+        report.scenario = ScenarioReport::new("fanout", connect, scenario, asked);
         report.messages.sent = outcome.tally.sent;
         report.rate.achieved = fanout.acknowledged() as f64 / report.duration_s;
         report.fanout = Some(fanout);
@@ -244,7 +224,7 @@ impl Report {
     fn judge(&mut self, slo: &Slo) {
         self.slo = slo.judge(|metric| self.figure(metric));
         let messages = &self.messages;
-        let clean = messages.unknown == 0
+        let clean = messages.unknown + messages.too_old == 0
             && [
                 (Metric::Loss, messages.lost),
                 (Metric::Duplicated, messages.duplicated),
@@ -260,6 +240,15 @@ impl Report {
         let Connections { failed, lost, .. } = self.connections;
         let connected = failed + lost == 0 || slo.bounds(Metric::Failed);
         self.verdict = Verdict::of(valid, connected, met);
+    }
+
+    /// What is received.
+    fn unit(&self) -> &'static str {
+        match self.scenario.command {
+            "fanout" => "delivery",
+            "connect" => "handshake",
+            _ => "message",
+        }
     }
 
     /// The figure an objective names.
@@ -301,7 +290,7 @@ impl Report {
             writeln!(
                 out,
                 "messages     expected {}, sent {}, delivered {}, lost {}, dropped by policy {}, cut off {}, \
-                 duplicated {}, reordered {}, unknown {}",
+                 duplicated {}, reordered {}, unknown {}, too old to tell {}",
                 messages.expected,
                 messages.sent,
                 messages.delivered,
@@ -310,7 +299,8 @@ impl Report {
                 messages.undelivered_at_forced_close,
                 messages.duplicated,
                 messages.reordered,
-                messages.unknown
+                messages.unknown,
+                messages.too_old
             )?;
             let asked = self.rate.asked.map_or("closed loop".to_owned(), |r| format!("asked {r}"));
             let what = if self.fanout.is_some() { "publications" } else { "messages" };
@@ -346,20 +336,12 @@ impl Report {
             }
         }
         if let Some(server) = &self.server {
-            write!(out, "server       {:.1} % of a core", server.cpu_percent)?;
-            if let Some(us) = server.cpu_us_per_message {
-                write!(out, ", {us:.2} us a message")?;
-            }
-            write!(out, "; {:.1} MiB resident", server.rss_bytes as f64 / 1_048_576.0)?;
-            if let Some(bytes) = server.rss_per_connection_bytes {
-                write!(out, ", grown by {bytes:.0} bytes a connection")?;
-            }
-            writeln!(out)?;
+            server.write_text(self.unit(), out)?;
         }
         let generator = &self.generator;
         write!(out, "generator    {:.1} % of a core", generator.cpu_percent)?;
         if let Some(us) = generator.cpu_us_per_message {
-            write!(out, ", {us:.2} us a message")?;
+            write!(out, ", {us:.2} us a {}", self.unit())?;
         }
         if let Some(us) = generator.lag_p99_us {
             write!(out, ", behind schedule p99 {us:.0} us")?;
@@ -403,17 +385,6 @@ impl Latency {
     }
 }
 
-impl Tool {
-    /// This program and its command line.
-    pub(crate) fn read() -> Self {
-        Self {
-            version: env!("CARGO_PKG_VERSION"),
-            commit: option_env!("TIDEGATE_BENCH_COMMIT"),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
-        }
-    }
-}
-
 /// Writes the files asked for, but for those that were written while the run went on.
 ///
 /// # Errors
@@ -433,38 +404,6 @@ pub(crate) fn write(
     output::write_hgrm(&connect.output, tally)
 }
 
-/// Why the figures are the generator's and not the server's; `None`: they are the server's, as far
-/// as can be told.
-fn judge(
-    scenario: &Scenario,
-    cpu_percent: f64,
-    lag_p99_us: Option<f64>,
-    server: &Option<Server>,
-) -> Option<String> {
-    match scenario.pace {
-        Pace::Idle => None,
-        Pace::Rate(_) => {
-            let lag = lag_p99_us.filter(|lag| *lag > LAG_MAX_US)?;
-            Some(format!("the generator was behind its schedule by {lag:.0} us at p99"))
-        }
-        Pace::ClosedLoop => {
-            let server_busy = server.as_ref().is_some_and(|s| s.cpu_percent >= BUSY_PERCENT);
-            (cpu_percent >= BUSY_PERCENT && !server_busy).then(|| {
-                format!(
-                    "generator-bound: its threads used {cpu_percent:.0} % of a core each, and the \
-                     server is not known to have been busier"
-                )
-            })
-        }
-    }
-}
-
 fn us(ns: u64) -> f64 {
     ns as f64 / 1e3
 }
-
-/// Latest a schedule may be served, at p99, for its latencies to be the server's.
-const LAG_MAX_US: f64 = 1_000.0;
-
-/// From here on a thread counts as limited by its core.
-const BUSY_PERCENT: f64 = 90.0;
