@@ -39,7 +39,7 @@ pub fn append_message(out: &mut Vec<u8>, kind: MessageKind, payload: &[u8]) {
 
 /// A whole unmasked message in one frame (server role), in the one allocation it is shared in.
 pub fn shared_message(kind: MessageKind, payload: &[u8]) -> Arc<[u8]> {
-    let header = frame_header(true, kind.into(), payload.len(), None);
+    let header = frame_header(true, Opcode::from(kind).into(), payload.len(), None);
     let header_len = header.wire_len();
     let mut frame: Arc<[u8]> = std::iter::repeat_n(0, header_len + payload.len()).collect();
     let bytes = Arc::get_mut(&mut frame).expect("nobody else knows it yet");
