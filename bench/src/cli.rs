@@ -85,6 +85,25 @@ pub(crate) struct ConnectArgs {
     pub(crate) output: OutputArgs,
 }
 
+impl ConnectArgs {
+    /// `connections` to `url` as fast as it takes them, on one thread; nothing is written or shown.
+    pub(crate) fn to(url: Target, connections: u32) -> Self {
+        Self {
+            url,
+            connections,
+            ramp: Duration::ZERO,
+            source_ip: None,
+            threads: 1,
+            server_pid: None,
+            server_cpu: None,
+            pin: None,
+            slo: None,
+            json: None,
+            output: OutputArgs { quiet: true, ..OutputArgs::default() },
+        }
+    }
+}
+
 /// What `echo` takes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EchoArgs {

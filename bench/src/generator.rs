@@ -7,6 +7,9 @@
 //! connection waits goes out as soon as that is free, and its latency counts from when it was due.
 //! The histogram from sending to receiving shows what such a stall hides.
 
+#[cfg(test)]
+mod allocations;
+
 use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -75,13 +78,15 @@ impl Generator {
     }
 
     /// Sends `load` from `start` to the end of `window`, waits for what is still out, closes every
-    /// connection, and tells what it counted since `meter` last took it.
+    /// connection, and tells what it counted since `meter` last took it. `at_edge` is called at
+    /// both ends of the window, while the connections are open.
     pub(crate) fn run(
         mut self,
         load: Load,
         window: Window,
         start: Instant,
         meter: &mut Meter,
+        at_edge: &mut dyn FnMut(),
     ) -> Result<Tally, GeneratorError> {
         self.start = start;
         while Instant::now() < start {
@@ -94,21 +99,29 @@ impl Generator {
         let mut cpu_before = None;
         while self.traffic.now_ns < window.end_ns {
             if cpu_before.is_none() && self.traffic.now_ns >= window.start_ns {
+                at_edge();
                 cpu_before = server::own_cpu_ns();
             }
-            self.send_due();
-            let next_ns = self.next_ns().min(meter.next_ns());
-            self.turn(Duration::from_nanos(next_ns.saturating_sub(self.traffic.now_ns)))?;
-            meter.cut(self.traffic.now_ns, &mut self.traffic.tally);
+            self.step(meter)?;
         }
         if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
             self.traffic.tally.cpu_ns = after - before;
         }
+        at_edge();
         // What fell due in a last turn that took too long is late, not forgiven.
         self.send_due();
         self.drain()?;
         self.close()?;
         Ok(self.traffic.tally)
+    }
+
+    /// Sends what is due, waits for what is next, and takes what came.
+    fn step(&mut self, meter: &mut Meter) -> Result<(), Fault> {
+        self.send_due();
+        let next_ns = self.next_ns().min(meter.next_ns());
+        self.turn(Duration::from_nanos(next_ns.saturating_sub(self.traffic.now_ns)))?;
+        meter.cut(self.traffic.now_ns, &mut self.traffic.tally);
+        Ok(())
     }
 
     /// Sends every message that is due, or has its connection owe it.

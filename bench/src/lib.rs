@@ -8,6 +8,9 @@ mod cli;
 mod compare;
 mod connect;
 mod connection;
+#[cfg(test)]
+#[path = "../../tests/allocations/counting.rs"]
+mod counting;
 mod dial;
 mod echo;
 mod environment;
@@ -27,6 +30,8 @@ mod run;
 mod schedule;
 mod server;
 mod slo;
+#[cfg(test)]
+mod steady_server;
 mod tally;
 mod target;
 mod traffic;
@@ -35,6 +40,11 @@ mod verdict;
 mod virtual_clock;
 
 use std::process::ExitCode;
+
+/// Some tests count what their thread allocates.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
 
 /// Does what the command line asks for. Called once, from `main`.
 ///

@@ -199,7 +199,7 @@ fn generate(
         Pace::ClosedLoop => Load::Closed,
         Pace::Rate(_) | Pace::Idle => Load::Idle,
     };
-    let tally = generator.run(load, scenario.window(), start, &mut meter)?;
+    let tally = generator.run(load, scenario.window(), start, &mut meter, &mut || {})?;
     meter.finish(tally);
     Ok(())
 }

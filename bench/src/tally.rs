@@ -30,6 +30,8 @@ pub(crate) struct Tally {
     pub(crate) reordered: u64,
     /// Messages that nobody sent, or that came back changed.
     pub(crate) unknown: u64,
+    /// Messages that came so late that nothing tells any more whether they came before.
+    pub(crate) too_old: u64,
     /// Messages that came back while it was measured, whenever they were due.
     pub(crate) received_in_window: u64,
     /// Handshakes that were timed and started.
@@ -67,6 +69,7 @@ impl Tally {
             duplicated: 0,
             reordered: 0,
             unknown: 0,
+            too_old: 0,
             received_in_window: 0,
             started: 0,
             failed: 0,
@@ -89,6 +92,7 @@ impl Tally {
         self.duplicated += other.duplicated;
         self.reordered += other.reordered;
         self.unknown += other.unknown;
+        self.too_old += other.too_old;
         self.received_in_window += other.received_in_window;
         self.started += other.started;
         self.failed += other.failed;

@@ -244,6 +244,10 @@ impl Traffic {
                 self.tally.unknown += 1;
                 return;
             }
+            Arrival::TooOld => {
+                self.tally.too_old += 1;
+                return;
+            }
         }
         self.tally.received_in_window += u64::from(self.window.holds(self.now_ns));
         if self.window.holds(header.due_ns) {

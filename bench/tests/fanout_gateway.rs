@@ -24,6 +24,30 @@ fn a_hundred_subscribers_of_two_channels_get_everything() {
 }
 
 #[test]
+fn a_closed_loop_is_clean_over_http_and_over_websocket() {
+    let gateway = Gateway::dev(&[]);
+    let web_socket = format!("ws://{}/raw?channel=bench&publish=1", gateway.clients);
+    let [url, http] = gateway.urls();
+    let pid = gateway.pid().to_string();
+    for (publish, publishers) in [(&http, 8), (&web_socket, 3)] {
+        let arguments = ["fanout", "--url", &url, "--publish", publish, "--rate=0", "--channels=3"];
+        let more = ["--subscribers=30", "--duration=1s", "--warm-up=100ms", "--server-pid", &pid];
+        let (code, report) = bench(&[&arguments[..], &more].concat());
+        assert_eq!(code, 0, "{report}");
+        let publications = &report["fanout"]["publications"];
+        let sent = publications["sent"].as_u64().expect("a count");
+        assert!(sent > 100, "{report}");
+        assert_eq!(publications["acknowledged"], sent, "{report}");
+        assert_eq!(report["fanout"]["publishers"], publishers, "{report}");
+        assert_eq!(report["messages"]["expected"], 10 * sent, "{report}");
+        // Valid if the server was the busy one, whichever it was here.
+        let busy = report["server"]["cpu_percent"].as_f64() >= Some(90.0);
+        assert_eq!(report["generator"]["valid"], busy, "{report}");
+        assert_clean(&report);
+    }
+}
+
+#[test]
 fn publishers_may_be_clients_and_threads_share_the_subscribers() {
     let gateway = Gateway::dev(&[]);
     let publish = format!("ws://{}/raw?channel=bench&publish=1", gateway.clients);

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use common::{PROGRAM, assert_verdict, bench};
 use serde_json::Value;
@@ -30,6 +31,36 @@ fn an_honest_broadcast_is_clean() {
         assert_eq!(messages[all], 4_000, "{report}");
     }
     assert_eq!(faults(&report), [0; 4], "{report}");
+}
+
+#[test]
+fn a_closed_loop_has_one_publication_out() {
+    let deliver: Deliver = |socket, publication, subscriber, message| {
+        // The last subscriber has it 20 ms after the first.
+        if subscriber == 5 {
+            thread::sleep(Duration::from_millis(20));
+        }
+        match (publication, subscriber) {
+            // It never comes: given up after 2 s.
+            (10, 2) => {}
+            _ => send(socket, message),
+        }
+    };
+    for threads in ["1", "2"] {
+        let more = ["--subscribers=6", "--rate=0", "--duration=3s", "--threads", threads];
+        let (code, report) = fanout(serve(deliver), &more);
+        assert_verdict(code, &report, 2);
+        let sent = report["fanout"]["publications"]["sent"].as_u64().expect("a count");
+        // Ten, then one more for every 20 ms of the last second.
+        assert!((11..=10 + 1000 / 20).contains(&sent), "{report}");
+        assert_eq!(faults(&report), [1, 0, 0, 0], "{report}");
+        assert_eq!(report["messages"]["expected"], sent * 6, "{report}");
+        assert!(report["latency_us"]["max"].as_f64() >= Some(20_000.0), "{report}");
+        assert_eq!(report["latency_us"], report["latency_raw_us"]);
+        assert!(report["rate"]["asked"].is_null() && report["generator"]["lag_p99_us"].is_null());
+        let why = report["generator"]["why"].as_str().expect("a label");
+        assert!(why.starts_with("generator-bound") && why.contains("--server-pid"), "{why}");
+    }
 }
 
 #[test]
@@ -107,7 +138,9 @@ fn wrong_usage_is_told() {
         &["--subscribers", "2", "--slow-readers", "3"],
         &["--duration", "24h", "--rate", "1000000"],
         &["--zipf", "-1"],
-        &["--rate", "0"],
+        &["--rate", "1000001"],
+        &["--rate", "0", "--churn", "1"],
+        &["--rate", "0", "--slow-readers", "100"],
     ] {
         let fixed = ["fanout", "--url=ws://127.0.0.1:1/", "--publish=http://127.0.0.1:1/"];
         let rate: &[&str] = if arguments.contains(&"--rate") { &[] } else { &["--rate", "1"] };
@@ -137,9 +170,10 @@ fn nobody_to_publish_to_is_a_failed_connection() {
 /// One second at 200 a second, all on one WebSocket.
 fn fanout(server: SocketAddr, arguments: &[&str]) -> (i32, Value) {
     let (url, publish) = (format!("ws://{server}/sub"), format!("ws://{server}/pub"));
-    let fixed = ["fanout", "--url", &url, "--publish", &publish, "--rate", "200"];
-    let times = ["--warm-up", "0s", "--duration", "1s", "--protocol", "none"];
-    bench(&[&fixed[..], &times, arguments].concat())
+    let fixed = ["fanout", "--url", &url, "--publish", &publish, "--protocol=none", "--warm-up=0s"];
+    let times: &[&str] =
+        if arguments.contains(&"--rate=0") { &[] } else { &["--rate", "200", "--duration", "1s"] };
+    bench(&[&fixed[..], times, arguments].concat())
 }
 
 /// Lost, duplicated, reordered, unknown.

@@ -61,28 +61,36 @@ fn limits_are_as_documented() {
     table.extend(documented("run").into_iter().filter(head));
     let mut seen = BTreeSet::new();
     let short = ["limit", "--connections", "2", "--sockets", "2", "--duration", "100ms"];
-    let (code, report) = bench(&[&short[..], &["--rounds", "1"]].concat());
+    let (code, report) = bench(&[&short[..], &["--rounds", "1", "--rate", "200"]].concat());
     assert_eq!((code, &report["verdict"]), (0, &"pass".into()), "{report}");
-    seen.extend(check(&table, &report, &["against"]));
+    seen.extend(check(&table, &report, &["against", "generator"]));
+    let (code, report) = bench(&[&short[..], &["--rounds", "1", "--generator"]].concat());
+    assert_eq!((code, &report["verdict"]), (0, &"pass".into()), "{report}");
+    seen.extend(check(&table, &report, &["against", "figures"]));
 
-    // A process that does next to nothing, named as the server's, undercuts any limit.
+    // A process that does little, named as the server's, undercuts any limit.
     let gateway = Gateway::dev(&[]);
     let url = format!("ws://{}/echo", gateway.clients);
     let mut idler = Command::new("sh")
-        .args(["-c", "while read -r line; do :; done"])
-        .stdin(Stdio::piped())
+        .args(["-c", "while sleep 0.01; do :; done"])
+        .stdin(Stdio::null())
         .spawn()
         .expect("a shell");
     let pid = idler.id().to_string();
     let against = ["--rounds", "1", "--against", &url, "--server-pid", &pid];
     let (code, report) = bench(&[&short[..], &against].concat());
-    drop(idler.stdin.take());
-    idler.wait().expect("it has ended");
+    idler.kill().and_then(|()| idler.wait()).expect("a child of ours");
     assert_eq!((code, &report["verdict"]), (3, &"invalid".into()), "{report}");
     assert_eq!(report["against"]["limit_is_wrong"], true, "{report}");
     let why = report["why"].as_str().expect("a reason");
     assert!(why.contains("the limit is wrong"), "{why}");
-    seen.extend(check(&table, &report, &["figures"]));
+    seen.extend(check(&table, &report, &["figures", "generator"]));
+
+    let [url, publish] = gateway.urls();
+    let pid = gateway.pid().to_string();
+    let fan_out = ["--rounds=1", "--rate=200", "--server-pid", &pid, "--publish", &publish];
+    let (_, report) = bench(&[&short[..], &fan_out, &["--against", &url]].concat());
+    seen.extend(check(&table, &report, &["figures", "generator"]));
     report_unseen(&table, &seen);
 }
 

@@ -6,21 +6,16 @@
 //! most, and is then told as invalid: never as passed.
 
 mod checks;
+mod judge;
 mod stub;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use judge::Outcome;
 use serde_json::Value;
-
-/// What one try of a check came to.
-enum Outcome {
-    Passed(String),
-    Failed(String),
-    /// The generator or the server lagged.
-    Invalid(String),
-}
 
 fn main() -> ExitCode {
     // `cargo bench` says so; the rest is ours.
@@ -71,18 +66,6 @@ fn bench(arguments: &[&str]) -> Value {
     let text = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("no JSON: {output:?}"));
     std::fs::remove_file(&file).expect("just read");
     serde_json::from_str(&text).expect("JSON")
-}
-
-/// A number of a report: `latency_us.p99`.
-fn number(report: &Value, path: &str) -> f64 {
-    let value = path.split('.').fold(report, |value, name| &value[name]);
-    value.as_f64().unwrap_or_else(|| panic!("{path} in {report}"))
-}
-
-/// Why the report says that its figures are not the server's.
-fn lagged(report: &Value) -> Option<String> {
-    let generator = &report["generator"];
-    (generator["valid"] != true).then(|| generator["why"].to_string())
 }
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate-bench");

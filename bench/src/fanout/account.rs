@@ -77,7 +77,11 @@ impl Account {
     ) -> Vec<u64> {
         let mut by_channel = vec![0; plan.channels.len()];
         let counts = &mut self.publications;
-        for publication in (0..plan.publication_count).filter(|n| plan.is_measured(*n)) {
+        for publication in 0..plan.publication_count {
+            let due_ns = publications.due_ns(plan, publication);
+            if !due_ns.is_some_and(|due_ns| plan.window.holds(due_ns)) {
+                continue;
+            }
             counts.due += 1;
             let fate = publications.fates.get(publication as usize).copied().unwrap_or_default();
             counts.sent += u64::from(fate != Fate::Unsent);

@@ -8,6 +8,7 @@ use super::message;
 use super::plan::{Plan, PublishUrl};
 use crate::cli::{ConnectArgs, MAX_SIZE, duration};
 use crate::report::FanoutScenario;
+use crate::target::Target;
 
 /// What `fanout` takes.
 #[derive(Clone, Debug, Args)]
@@ -18,8 +19,9 @@ pub(crate) struct FanoutArgs {
     /// as 'ws://127.0.0.1:8000/raw?channel=bench&publish=1'.
     #[arg(long, value_name = "URL")]
     pub(crate) publish: PublishUrl,
-    /// Publications a second over all channels, due at fixed times.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    /// Publications a second over all channels, due at fixed times. 0: one publication outstanding
+    /// per publisher, the next is due when every subscriber that reads has it.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     pub(crate) rate: u64,
     /// Bytes of a publication's payload, a JSON string.
     #[arg(long, default_value_t = 64, value_parser = message_size)]
@@ -72,6 +74,34 @@ impl FanoutArgs {
             zipf: self.zipf,
             slow_readers: Some(self.slow_readers),
             churn: Some(self.churn),
+        }
+    }
+
+    /// Of `subscribers` that are all sent what is published to `publish`, both URLs taken as they
+    /// are.
+    pub(crate) fn of_everyone(
+        url: Target,
+        subscribers: u32,
+        publish: PublishUrl,
+        [warm_up, duration]: [Duration; 2],
+        rate: u64,
+        size: usize,
+    ) -> Self {
+        Self {
+            connect: ConnectArgs::to(url, subscribers),
+            publish,
+            rate,
+            size,
+            duration,
+            warm_up,
+            channels: 1,
+            zipf: None,
+            protocol: Protocol::None,
+            subscribe: None,
+            publishers: None,
+            api_key: None,
+            slow_readers: 0,
+            churn: 0,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Display;
 
 use tidegate::ws::{DecodeLimits, Decoded, Event, MessageKind, Opcode, encode};
 
+use super::closed_loop::ClosedLoop;
 use super::http::{Answer, Request};
 use super::plan::Plan;
 use super::publisher::{Desk, Link, Publications, Publisher};
@@ -45,6 +46,7 @@ impl<'p> Cast<'p> {
     /// Nobody connected yet. `numbers` are the run's numbers of this thread's subscribers.
     pub(super) fn new(
         plan: &'p Plan,
+        closed: Option<&'p ClosedLoop>,
         requests: &'p [Request],
         numbers: std::ops::Range<u32>,
         publishers: Vec<Publisher>,
@@ -63,11 +65,14 @@ impl<'p> Cast<'p> {
             traces: vec![Trace::default(); traces],
             desk: Desk {
                 plan,
+                closed,
                 requests,
                 payload: plan.payload.clone(),
                 random: fastrand::Rng::new(),
+                publishes,
                 publications: Publications {
                     fates: vec![Default::default(); if publishes { count } else { 0 }],
+                    sent_ns: vec![0; if publishes && closed.is_some() { count } else { 0 }],
                     ..Default::default()
                 },
             },
@@ -104,6 +109,12 @@ impl<'p> Cast<'p> {
         let count = usize::from(self.plan.publisher_count);
         let traces = &mut self.traces[wire * count..(wire + 1) * count];
         let subscriber = &mut self.subscribers[wire];
+        if let Some(closed) = self.desk.closed
+            && !subscriber.slow
+            && subscriber.state != State::Gone
+        {
+            closed.leave(subscriber.channel);
+        }
         let tail = tails.map(|tails| &tails[usize::from(subscriber.channel)][..]);
         self.seen.lives.extend(subscriber.bury(traces, tail));
     }
@@ -113,10 +124,8 @@ impl<'p> Cast<'p> {
         let published = answer == Answer::Published;
         let publisher = &mut self.publishers[index];
         let publication = publisher.on_answer(answer, publications, plan, self.now_ns);
-        if let Some(publication) = publication.filter(|_| published)
-            && plan.is_measured(publication)
-        {
-            let due_ns = plan.due_ns(publication);
+        let due_ns = publication.and_then(|n| publications.due_ns(plan, n));
+        if let Some(due_ns) = due_ns.filter(|due_ns| published && plan.window.holds(*due_ns)) {
             self.seen.publish.saturating_record(self.now_ns - due_ns);
         }
     }
@@ -193,16 +202,17 @@ impl<'p> Cast<'p> {
                         continue;
                     };
                     let trace = &mut traces[wire * count + usize::from(publisher)];
-                    match trace.on_arrival(sequence) {
-                        Arrival::InOrder => {
-                            seen.on_receipt(plan, subscriber, publication, sent_ns, *now_ns)
-                        }
-                        Arrival::Reordered => {
-                            seen.tally.reordered += 1;
-                            seen.on_receipt(plan, subscriber, publication, sent_ns, *now_ns);
-                        }
+                    let arrival = trace.on_arrival(sequence);
+                    match arrival {
+                        Arrival::InOrder => {}
+                        Arrival::Reordered => seen.tally.reordered += 1,
                         Arrival::Duplicate => seen.tally.duplicated += 1,
                         Arrival::Unknown => seen.tally.unknown += 1,
+                        Arrival::TooOld => seen.tally.too_old += 1,
+                    }
+                    if matches!(arrival, Arrival::InOrder | Arrival::Reordered) {
+                        seen.on_receipt(plan, subscriber, publication, sent_ns, *now_ns);
+                        desk.on_receipt(subscriber, publisher, publication);
                     }
                 }
                 Some(Event::Ping(payload)) => {
@@ -236,7 +246,7 @@ impl Seen {
         subscriber.received += 1;
         self.tally.received_in_window += u64::from(plan.window.holds(now_ns));
         self.receipts.count(publication);
-        let due_ns = plan.due_ns(publication);
+        let due_ns = plan.due_ns(publication, sent_ns);
         if !plan.window.holds(due_ns) {
             return;
         }

@@ -1,12 +1,14 @@
 //! `fanout`: how long publications take to reach every subscriber, and what became of each.
 //!
-//! Publications are due at fixed times. Publishers are sockets on the ring of the first thread,
-//! over HTTP as over WebSocket, so that publishing waits for nobody and its lateness is known.
+//! Publications are due at fixed times, or, in a closed loop, when the last has arrived. Publishers
+//! are sockets on the ring of the first thread, over HTTP as over WebSocket, so that publishing
+//! waits for nobody and its lateness is known.
 
 mod account;
 mod args;
 mod cast;
 mod churn;
+mod closed_loop;
 mod http;
 mod message;
 mod outcome;
@@ -24,13 +26,16 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use args::FanoutArgs;
+pub(crate) use message::SIZE_MIN;
 pub(crate) use outcome::FanoutReport;
+pub(crate) use plan::PublishUrl;
 
 use account::Account;
 use cast::{Cast, Seen};
 use churn::{Churn, ChurnCounts};
+use closed_loop::ClosedLoop;
 use http::{Answers, Request};
-use plan::{Plan, PlanError, PublishUrl};
+use plan::{Plan, PlanError};
 use publisher::{Link, Publications, Publisher};
 use station::{Published, PublisherSocket, Station};
 
@@ -52,6 +57,8 @@ pub(crate) enum FanoutError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error("the server cannot be reached: {0}")]
+    Dial(String),
 }
 
 impl From<GeneratorError> for FanoutError {
@@ -63,7 +70,7 @@ impl From<GeneratorError> for FanoutError {
 /// Runs the command.
 pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     let plan = Plan::new(args)?;
-    let hall = Hall::new(args, &plan);
+    let hall = Hall::new(args, &plan)?;
     run::prepare(&args.connect).map_err(RunError::Pin)?;
     let at_first = run::observe(&args.connect).map_err(RunError::Observe)?;
     let connect = &args.connect;
@@ -114,6 +121,7 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     parts.for_each(|part| whole.merge(part));
     whole.seen.tally = collected.tally;
     let Part { seen, publications, churned } = &mut whole;
+    publications.check()?;
     let account =
         Account::settle(&plan, publications, &seen.receipts, &seen.lives, &mut seen.tally);
     let fanout = FanoutReport::new(args, &plan, &account, publications, seen, *churned);
@@ -129,10 +137,40 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
     Ok(report.verdict())
 }
 
+/// What a fan-out that was driven from another command came to.
+#[derive(Debug)]
+pub(crate) struct Driven {
+    /// The ledger included.
+    pub(crate) tally: Tally,
+    /// Measured publications that were due and are not known to be published.
+    pub(crate) unpublished: u64,
+}
+
+/// Runs `args` on the calling thread, its only one, and reports nothing. `at_edge` is called at
+/// both ends of the measured time, while the connections are open.
+///
+/// # Errors
+/// The arguments do not fit together, or a connection could not be opened.
+pub(crate) fn drive(args: &FanoutArgs, at_edge: &mut dyn FnMut()) -> Result<Driven, FanoutError> {
+    assert_eq!(args.connect.threads, 1, "the calling thread is all there is");
+    let plan = Plan::new(args)?;
+    let hall = Hall::new(args, &plan)?;
+    let Prepared { station, opened: (_, failures), connect_failures } = hall.prepare(0)?;
+    if let Some(cause) = failures.into_keys().chain(connect_failures.into_keys()).next() {
+        return Err(FanoutError::Dial(cause));
+    }
+    let start = Instant::now() + hall.start_delay();
+    let (cast, _) = station.run(start, &mut Meter::whole(plan.window), at_edge)?;
+    let Cast { seen: Seen { mut tally, receipts, lives, .. }, desk, .. } = cast;
+    let account = Account::settle(&plan, &desk.publications, &receipts, &lives, &mut tally);
+    let counts = account.publications;
+    Ok(Driven { tally, unpublished: counts.due - counts.published })
+}
+
 /// The run, but for its connections.
 fn scenario(args: &FanoutArgs) -> Scenario {
     Scenario {
-        pace: Pace::Rate(args.rate),
+        pace: if args.rate == 0 { Pace::ClosedLoop } else { Pace::Rate(args.rate) },
         size: args.size,
         warm_up: args.warm_up,
         duration: args.duration,
@@ -143,6 +181,8 @@ fn scenario(args: &FanoutArgs) -> Scenario {
 struct Hall<'p> {
     args: &'p FanoutArgs,
     plan: &'p Plan,
+    /// What publishers wait for; `None`: for when it is time.
+    closed: Option<ClosedLoop>,
     requests: Vec<Request>,
     greetings: Vec<String>,
     published: OnceLock<Published>,
@@ -155,11 +195,18 @@ struct Part {
     churned: ChurnCounts,
 }
 
+/// One thread before the start.
+struct Prepared<'p> {
+    station: Station<'p>,
+    opened: Opened,
+    connect_failures: BTreeMap<String, u32>,
+}
+
 /// How many connections one thread opened, and why it opened no more.
 type Opened = (u32, BTreeMap<String, u32>);
 
 impl<'p> Hall<'p> {
-    fn new(args: &'p FanoutArgs, plan: &'p Plan) -> Self {
+    fn new(args: &'p FanoutArgs, plan: &'p Plan) -> Result<Self, GeneratorError> {
         let request = |target| {
             let key = args.api_key.as_deref();
             let request = |channel: &plan::Channel| {
@@ -170,16 +217,18 @@ impl<'p> Hall<'p> {
         let greeting = |text: &String| {
             plan.channels.iter().map(|channel| text.replace("{channel}", &channel.name)).collect()
         };
-        Self {
+        let closed = matches!(plan.pace, plan::Pace::Closed).then(|| ClosedLoop::new(plan));
+        Ok(Self {
             args,
             plan,
+            closed: closed.transpose()?,
             requests: match &args.publish {
                 PublishUrl::Http(target) => request(target),
                 PublishUrl::WebSocket(_) => Vec::new(),
             },
             greetings: args.subscribe.as_ref().map(greeting).unwrap_or_default(),
             published: OnceLock::new(),
-        }
+        })
     }
 
     /// From the moment all connections are open to the start.
@@ -196,6 +245,20 @@ impl<'p> Hall<'p> {
         started: &mpsc::Receiver<Instant>,
         mut meter: Meter,
     ) -> Result<Part, GeneratorError> {
+        let Prepared { station, opened, connect_failures } = self.prepare(thread)?;
+        let _ = report.send(opened);
+        drop(report);
+        // No start: the run was given up.
+        let start = started.recv().unwrap_or_else(|_| Instant::now());
+        let (mut cast, churned) = station.run(start, &mut meter, &mut || {})?;
+        meter.finish(std::mem::replace(&mut cast.seen.tally, Tally::new()));
+        let mut publications = cast.desk.publications;
+        publications.connect_failures = connect_failures;
+        Ok(Part { seen: cast.seen, publications, churned })
+    }
+
+    /// Opens the connections of one thread.
+    fn prepare(&'p self, thread: u16) -> Result<Prepared<'p>, GeneratorError> {
         let Self { args, plan, .. } = self;
         pinning::settle(&args.connect, thread)?;
         let numbers = run::share(&args.connect, thread);
@@ -209,8 +272,12 @@ impl<'p> Hall<'p> {
         };
         let Dialing { open, failures } =
             dial::dial_all(&opening, numbers.clone(), target_of).map_err(GeneratorError::Dial)?;
-        let _ = report.send((open.len() as u32, failures));
-        drop(report);
+        if let Some(closed) = &self.closed {
+            for dialed in open.iter().filter(|dialed| !plan.is_slow(dialed.number)) {
+                closed.join(plan.channel_of[dialed.number as usize]);
+            }
+        }
+        let opened = (open.len() as u32, failures);
         let churn = (args.churn > 0 && !numbers.is_empty())
             .then(|| {
                 let schedule = Schedule::new(args.churn, thread, args.connect.threads, 1);
@@ -218,15 +285,9 @@ impl<'p> Hall<'p> {
             })
             .transpose()
             .map_err(GeneratorError::Dial)?;
-        let cast = Cast::new(plan, &self.requests, numbers, publishers);
+        let cast = Cast::new(plan, self.closed.as_ref(), &self.requests, numbers, publishers);
         let station = Station::new(cast, &self.greetings, churn, open, sockets, &self.published)?;
-        // No start: the run was given up.
-        let start = started.recv().unwrap_or_else(|_| Instant::now());
-        let (mut cast, churned) = station.run(start, &mut meter)?;
-        meter.finish(std::mem::replace(&mut cast.seen.tally, Tally::new()));
-        let mut publications = cast.desk.publications;
-        publications.connect_failures = connect_failures;
-        Ok(Part { seen: cast.seen, publications, churned })
+        Ok(Prepared { station, opened, connect_failures })
     }
 
     /// Opens the connections that publish; those that fail have a place and no socket.

@@ -28,7 +28,7 @@ pub(super) struct Plan {
     pub(super) publisher_count: u16,
     /// Those of the run, the warm-up included.
     pub(super) publication_count: u32,
-    pub(super) schedule: Schedule,
+    pub(super) pace: Pace,
     pub(super) window: Window,
     /// Subscribers that stop reading.
     pub(super) slow_count: u32,
@@ -37,6 +37,15 @@ pub(super) struct Plan {
     pub(super) payload: Payload,
     /// Whether a server may send what is no publication.
     pub(super) foreign_allowed: bool,
+}
+
+/// When publications are due.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pace {
+    /// At fixed times.
+    Open(Schedule),
+    /// The next of a publisher when its last has arrived everywhere.
+    Closed,
 }
 
 /// One channel.
@@ -59,6 +68,18 @@ pub(crate) enum PlanError {
         "at most {PUBLICATIONS_MAX} publications a run are accounted for: lower --rate or --duration"
     )]
     Publications,
+    #[error(
+        "at most {PUBLICATIONS_MAX} publications a run are accounted for, and the closed loop used \
+         them up before its end: lower --duration"
+    )]
+    Exhausted,
+    #[error("a closed loop waits for every subscriber: leave --churn at 0, or give a --rate")]
+    ChurnInClosedLoop,
+    #[error(
+        "a closed loop waits for a subscriber that reads, and a channel has none: lower --channels \
+         or --slow-readers, or give a --rate"
+    )]
+    NobodyReads,
     #[error("more slow readers than subscribers")]
     SlowReaders,
     #[error("at most {} publishers", u16::MAX)]
@@ -78,11 +99,7 @@ impl Plan {
             start_ns: args.warm_up.as_nanos() as u64,
             end_ns: (args.warm_up + args.duration).as_nanos() as u64,
         };
-        let count = (u128::from(window.end_ns) * u128::from(args.rate)).div_ceil(1_000_000_000);
-        let publication_count = u32::try_from(count)
-            .ok()
-            .filter(|count| *count <= PUBLICATIONS_MAX)
-            .ok_or(PlanError::Publications)?;
+        let (pace, publication_count) = pace(args, window)?;
         let publisher_count = match &args.publish {
             PublishUrl::Http(_) => u32::from(args.publishers.unwrap_or(8)),
             // Each is bound to one channel.
@@ -91,28 +108,40 @@ impl Plan {
                 u32::from(args.channels) * u32::from(a_channel)
             }
         };
-        Ok(Self {
+        let plan = Self {
             channels: channels(args)?,
             channel_of: spread(args.connect.connections, args.channels, args.zipf),
             publisher_count: publisher_count.try_into().map_err(|_| PlanError::Publishers)?,
             publication_count,
-            schedule: Schedule::new(args.rate, 0, 1, 1),
+            pace,
             window,
             slow_count: args.slow_readers,
             run: fastrand::u32(..),
             payload: Payload::new(args.size),
             foreign_allowed: args.subscribe.is_some(),
-        })
+        };
+        match plan.pace {
+            Pace::Closed if args.churn > 0 => Err(PlanError::ChurnInClosedLoop),
+            Pace::Closed if !plan.somebody_reads_everything() => Err(PlanError::NobodyReads),
+            Pace::Open(_) | Pace::Closed => Ok(plan),
+        }
     }
 
-    /// When `publication` is due, in nanoseconds since the run's start.
-    pub(super) fn due_ns(&self, publication: u32) -> u64 {
-        self.schedule.due_of(0, publication)
+    /// When `publication`, sent at `sent_ns`, was due, in nanoseconds since the run's start. In a
+    /// closed loop it is sent in the turn in which it falls due.
+    pub(super) fn due_ns(&self, publication: u32, sent_ns: u64) -> u64 {
+        match &self.pace {
+            Pace::Open(schedule) => schedule.due_of(0, publication),
+            Pace::Closed => sent_ns,
+        }
     }
 
-    /// Whether it is due while it is measured.
-    pub(super) fn is_measured(&self, publication: u32) -> bool {
-        self.window.holds(self.due_ns(publication))
+    fn somebody_reads_everything(&self) -> bool {
+        let mut is_read = vec![false; self.channels.len()];
+        for (number, channel) in (0..).zip(&self.channel_of) {
+            is_read[usize::from(*channel)] |= !self.is_slow(number);
+        }
+        is_read.into_iter().all(|is_read| is_read)
     }
 
     /// The channel it goes to.
@@ -153,6 +182,17 @@ impl Display for PublishUrl {
             Self::WebSocket(target) => target.fmt(f),
         }
     }
+}
+
+/// When publications are due, and how many there can be.
+fn pace(args: &FanoutArgs, window: Window) -> Result<(Pace, u32), PlanError> {
+    if args.rate == 0 {
+        return Ok((Pace::Closed, PUBLICATIONS_MAX));
+    }
+    let count = (u128::from(window.end_ns) * u128::from(args.rate)).div_ceil(1_000_000_000);
+    let count = u32::try_from(count).ok().filter(|count| *count <= PUBLICATIONS_MAX);
+    let count = count.ok_or(PlanError::Publications)?;
+    Ok((Pace::Open(Schedule::new(args.rate, 0, 1, 1)), count))
 }
 
 fn channels(args: &FanoutArgs) -> Result<Vec<Channel>, PlanError> {
@@ -229,8 +269,41 @@ fn spread(subscribers: u32, channels: u16, zipf: Option<f64>) -> Vec<u16> {
 const PUBLICATIONS_MAX: u32 = 8 * 1024 * 1024;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        fanout: FanoutArgs,
+    }
+
+    /// What `arguments` ask for, besides where to connect to.
+    pub(in crate::fanout) fn args(arguments: &[&str]) -> FanoutArgs {
+        let fixed = ["", "--url=ws://127.0.0.1:1/", "--publish=http://127.0.0.1:1/"];
+        Line::try_parse_from(fixed.iter().chain(arguments)).expect("arguments").fanout
+    }
+
+    /// The plan of that.
+    pub(in crate::fanout) fn plan(arguments: &[&str]) -> Plan {
+        Plan::new(&args(arguments)).expect("a plan")
+    }
+
+    #[test]
+    fn a_closed_loop_needs_somebody_to_wait_for() {
+        assert!(matches!(plan(&["--rate", "0"]).pace, Pace::Closed));
+        for (arguments, is_churn) in [
+            (&["--rate=0", "--churn=1"][..], true),
+            (&["--rate=0", "--channels=101"], false),
+            (&["--rate=0", "--slow-readers=100"], false),
+        ] {
+            let error = Plan::new(&args(arguments)).err().expect("no plan");
+            assert_eq!(matches!(error, PlanError::ChurnInClosedLoop), is_churn, "{error}");
+            assert_eq!(matches!(error, PlanError::NobodyReads), !is_churn, "{error}");
+        }
+    }
 
     #[test]
     fn channels_get_their_place_in_the_url() {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use tidegate::ws::{Decoder, MessageKind, Role, encode};
 
+use super::closed_loop::ClosedLoop;
 use super::http::{Answer, Answers, Request};
 use super::message::{Header, Payload};
-use super::plan::Plan;
+use super::plan::{Pace, Plan, PlanError};
+use super::subscriber::Subscriber;
+use crate::traffic::REPLY_TIMEOUT;
 
 /// One publishing connection. It sends publications `n`, `n + count`, `n + 2 count`, ...: one that
 /// is due while another is out follows it, and is late.
@@ -20,6 +23,8 @@ pub(super) struct Publisher {
     owed: u32,
     /// What is out and not acknowledged.
     out: Option<u32>,
+    /// What was sent last and not refused, and when.
+    last: Option<(u32, u64)>,
     /// Since when nothing is out.
     free_since_ns: u64,
     /// The connection is gone, or was never there.
@@ -41,10 +46,33 @@ pub(super) enum Link {
 pub(super) struct Publications {
     /// By publication; empty on threads that do not publish.
     pub(super) fates: Vec<Fate>,
+    /// When each was sent, in nanoseconds since the run's start; only in a closed loop, where
+    /// nothing else tells. Taken as zeroed pages, so that only what is used costs.
+    pub(super) sent_ns: Vec<u64>,
+    /// A closed loop sent as many as can be accounted for.
+    pub(super) exhausted: bool,
     /// Refusals by cause.
     pub(super) refusals: BTreeMap<String, u64>,
     /// Publishers that could not be connected, by cause.
     pub(super) connect_failures: BTreeMap<String, u32>,
+}
+
+impl Publications {
+    /// Whether there was room for all of a closed loop.
+    pub(super) fn check(&self) -> Result<(), PlanError> {
+        if self.exhausted { Err(PlanError::Exhausted) } else { Ok(()) }
+    }
+
+    /// When `publication` was due, in nanoseconds since the run's start; `None`: in a closed loop
+    /// it never was.
+    pub(super) fn due_ns(&self, plan: &Plan, publication: u32) -> Option<u64> {
+        let index = publication as usize;
+        let sent = self.fates.get(index).is_some_and(|fate| *fate != Fate::Unsent);
+        match plan.pace {
+            Pace::Open(_) => Some(plan.due_ns(publication, 0)),
+            Pace::Closed => sent.then(|| plan.due_ns(publication, self.sent_ns[index])),
+        }
+    }
 }
 
 /// What became of a publication.
@@ -66,6 +94,7 @@ impl Publisher {
             next: number.into(),
             owed: 0,
             out: None,
+            last: None,
             free_since_ns: 0,
             ended: true,
             sequences: vec![0; plan.channels.len()],
@@ -81,6 +110,24 @@ impl Publisher {
         let free = self.out.is_none() && self.owed == 0 && self.free_since_ns <= due_ns;
         self.owed += 1;
         (free && !self.ended).then(|| now_ns - due_ns)
+    }
+
+    /// Closed loop: whether its next publication is due, for its last has arrived at every reader,
+    /// or was refused, or is given up. Without an answer to the last there is no next.
+    pub(super) fn is_ready(&self, desk: &Desk<'_>, now_ns: u64) -> bool {
+        let arrived = |closed: &ClosedLoop| {
+            self.last.is_none_or(|(publication, sent_ns)| {
+                let channel = desk.plan.channel(publication);
+                closed.has_arrived(self.number, publication, channel)
+                    || now_ns.saturating_sub(sent_ns) > REPLY_TIMEOUT.as_nanos() as u64
+            })
+        };
+        !self.ended && self.is_done() && desk.closed.is_some_and(arrived)
+    }
+
+    /// Whether its next publication has a place in the tables.
+    pub(super) fn has_next(&self, plan: &Plan) -> bool {
+        self.next < plan.publication_count
     }
 
     /// Sends what is due, if nothing is out.
@@ -112,6 +159,11 @@ impl Publisher {
         // A refused one gives its number back: subscribers see no gap where nothing was published.
         self.sequences[usize::from(channel)] += 1;
         desk.publications.fates[publication as usize] = Fate::InDoubt;
+        self.last = Some((publication, now_ns));
+        if let Some(closed) = desk.closed {
+            desk.publications.sent_ns[publication as usize] = now_ns;
+            closed.begin(self.number, publication);
+        }
     }
 
     /// What is out was answered; which it was, if anything was.
@@ -129,6 +181,7 @@ impl Publisher {
             Answer::Refused(cause) => {
                 *publications.refusals.entry(cause).or_default() += 1;
                 self.sequences[usize::from(plan.channel(publication))] -= 1;
+                self.last = None;
                 Fate::Refused
             }
         };
@@ -149,9 +202,26 @@ impl Publisher {
 /// What all publishers of a thread share.
 pub(super) struct Desk<'p> {
     pub(super) plan: &'p Plan,
+    /// What publishers wait for; `None`: for when it is time.
+    pub(super) closed: Option<&'p ClosedLoop>,
     /// By channel; empty over WebSocket.
     pub(super) requests: &'p [Request],
     pub(super) payload: Payload,
     pub(super) random: fastrand::Rng,
     pub(super) publications: Publications,
+    /// This thread publishes.
+    pub(super) publishes: bool,
+}
+
+impl Desk<'_> {
+    /// `subscriber` has `publication` of `publisher`: a closed loop may have waited for it.
+    pub(super) fn on_receipt(&self, subscriber: &Subscriber, publisher: u16, publication: u32) {
+        if let Some(closed) = self.closed
+            && !subscriber.slow
+            && closed.on_receipt(publisher, publication, subscriber.channel)
+            && !self.publishes
+        {
+            closed.ring();
+        }
+    }
 }

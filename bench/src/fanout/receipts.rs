@@ -45,16 +45,15 @@ impl Receipts {
 
     /// Adds those of another thread.
     pub(super) fn merge(&mut self, other: &Receipts) {
-        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
-            *mine += theirs;
-        }
-        for (mine, theirs) in self.first_ns.iter_mut().zip(&other.first_ns) {
-            if *theirs > 0 && (*mine == 0 || theirs < mine) {
-                *mine = *theirs;
+        // What nobody received is not written: its pages stay untaken.
+        for (publication, count) in other.counts.iter().enumerate().filter(|(_, n)| **n > 0) {
+            self.counts[publication] += count;
+            let (first_ns, last_ns) = (other.first_ns[publication], other.last_ns[publication]);
+            let mine = &mut self.first_ns[publication];
+            if first_ns > 0 && (*mine == 0 || first_ns < *mine) {
+                *mine = first_ns;
             }
-        }
-        for (mine, theirs) in self.last_ns.iter_mut().zip(&other.last_ns) {
-            *mine = (*mine).max(*theirs);
+            self.last_ns[publication] = self.last_ns[publication].max(last_ns);
         }
     }
 }

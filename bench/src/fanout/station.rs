@@ -2,21 +2,27 @@
 //!
 //! A turn publishes what is due, waits, and takes what came. The clock is read once after the wait.
 
+#[cfg(test)]
+mod allocations;
+
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use rustix::event::EventfdFlags;
 use tidegate::ring::Fault;
 use tidegate::ws::{MessageKind, encode};
 
 use super::cast::Cast;
 use super::churn::{Churn, ChurnCounts};
+use super::plan::Pace;
 use super::subscriber::{End, State};
 use super::wires::{Sink, Wires};
 use crate::dial::Dialed;
 use crate::generator::GeneratorError;
 use crate::output::Meter;
 use crate::server;
+use crate::traffic::REPLY_TIMEOUT;
 
 /// One thread's connections, on a ring of its own.
 pub(super) struct Station<'p> {
@@ -58,8 +64,12 @@ impl<'p> Station<'p> {
         // The default of 50 us would make every publication late by as much.
         rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
         let count = cast.subscribers.len() + cast.publishers.len();
+        let bell = match cast.desk.closed {
+            Some(closed) if cast.desk.publishes => closed.bell()?,
+            _ => rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?,
+        };
         let mut station = Self {
-            wires: Wires::new(count, cast.plan.payload.len())?,
+            wires: Wires::new(count, cast.plan.payload.len(), bell)?,
             cast,
             churn,
             greetings,
@@ -79,11 +89,13 @@ impl<'p> Station<'p> {
     }
 
     /// Publishes and receives from `start` to the end of the window, waits for what is on its way,
-    /// closes every connection, and hands back what everybody saw.
+    /// closes every connection, and hands back what everybody saw. `at_edge` is called at both
+    /// ends of the window, while the connections are open.
     pub(super) fn run(
         mut self,
         start: Instant,
         meter: &mut Meter,
+        at_edge: &mut dyn FnMut(),
     ) -> Result<(Cast<'p>, ChurnCounts), GeneratorError> {
         self.start = start;
         while Instant::now() < start {
@@ -93,19 +105,16 @@ impl<'p> Station<'p> {
         let mut cpu_before = None;
         while self.cast.now_ns < window.end_ns {
             if cpu_before.is_none() && self.cast.now_ns >= window.start_ns {
+                at_edge();
                 cpu_before = server::own_cpu_ns();
                 self.stop_slow_readers();
             }
-            self.publish_due();
-            self.churn_due()?;
-            let next_ns = self.next_ns().min(meter.next_ns());
-            let left_ns = next_ns.saturating_sub(self.cast.now_ns);
-            self.turn(Duration::from_nanos(left_ns))?;
-            meter.cut(self.cast.now_ns, &mut self.cast.seen.tally);
+            self.step(meter)?;
         }
         if let (Some(before), Some(after)) = (cpu_before, server::own_cpu_ns()) {
             self.cast.seen.tally.cpu_ns = after - before;
         }
+        at_edge();
         // What fell due in a last turn that took too long is late, not forgiven.
         self.publish_due();
         let churned = self.churn.take().map(|churn| churn.counts).unwrap_or_default();
@@ -115,6 +124,16 @@ impl<'p> Station<'p> {
             self.cast.bury(wire, self.tails());
         }
         Ok((self.cast, churned))
+    }
+
+    /// Publishes what is due, waits for what is next, and takes what came.
+    fn step(&mut self, meter: &mut Meter) -> Result<(), GeneratorError> {
+        self.publish_due();
+        self.churn_due()?;
+        let next_ns = self.next_ns().min(meter.next_ns());
+        self.turn(Duration::from_nanos(next_ns.saturating_sub(self.cast.now_ns)))?;
+        meter.cut(self.cast.now_ns, &mut self.cast.seen.tally);
+        Ok(())
     }
 
     /// A subscriber's connection was opened.
@@ -147,8 +166,9 @@ impl<'p> Station<'p> {
         if self.cast.publishers.is_empty() {
             return;
         }
+        let Pace::Open(schedule) = &plan.pace else { return self.publish_ready() };
         while self.cursor < plan.publication_count {
-            let due_ns = plan.due_ns(self.cursor);
+            let due_ns = schedule.due_of(0, self.cursor);
             if due_ns > self.cast.now_ns {
                 return;
             }
@@ -158,6 +178,30 @@ impl<'p> Station<'p> {
                 self.cast.seen.tally.lag.saturating_record(lag_ns);
             }
             self.cursor += 1;
+            let wire = self.cast.subscribers.len() + index;
+            self.cast.pump(index, self.wires.out(wire));
+            self.wires.flush(wire);
+        }
+    }
+
+    /// Closed loop: every publisher whose last publication has arrived sends the next, until the
+    /// measured time ends.
+    fn publish_ready(&mut self) {
+        let plan = self.cast.plan;
+        let now_ns = self.cast.now_ns;
+        if now_ns >= plan.window.end_ns {
+            return;
+        }
+        for index in 0..self.cast.publishers.len() {
+            let Cast { publishers, desk, .. } = &mut self.cast;
+            if !publishers[index].is_ready(desk, now_ns) {
+                continue;
+            }
+            if !publishers[index].has_next(plan) {
+                desk.publications.exhausted = true;
+                continue;
+            }
+            publishers[index].owe(now_ns, now_ns);
             let wire = self.cast.subscribers.len() + index;
             self.cast.pump(index, self.wires.out(wire));
             self.wires.flush(wire);
@@ -186,8 +230,13 @@ impl<'p> Station<'p> {
     /// When to look at the clock again if nothing comes.
     fn next_ns(&self) -> u64 {
         let plan = self.cast.plan;
-        let publishes = !self.cast.publishers.is_empty() && self.cursor < plan.publication_count;
-        let due_ns = if publishes { plan.due_ns(self.cursor) } else { u64::MAX };
+        let due_ns = match &plan.pace {
+            _ if self.cast.publishers.is_empty() => u64::MAX,
+            Pace::Open(_) if self.cursor >= plan.publication_count => u64::MAX,
+            Pace::Open(schedule) => schedule.due_of(0, self.cursor),
+            // What arrives ends the wait; what does not is given up in time.
+            Pace::Closed => self.cast.now_ns + REPLY_TIMEOUT.as_nanos() as u64 / 8,
+        };
         let churn_ns =
             self.churn.as_ref().map_or(u64::MAX, |churn| churn.next_ns(self.cast.now_ns));
         let window = plan.window;

@@ -65,7 +65,7 @@ pub(super) struct Life {
 }
 
 /// What came from one publisher to one subscriber.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Trace {
     ledger: Option<Ledger>,
     /// Numbers from here on are expected.

@@ -7,7 +7,6 @@ use std::fmt::Display;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::EventfdFlags;
 use tidegate::frame::FrameBytes;
 use tidegate::id::ConnId;
 use tidegate::ring::{CloseHow, Completion, Driver, Fault, Lease, RecvOutcome, Sock, UringDriver};
@@ -35,7 +34,7 @@ pub(super) trait Sink {
 /// The sockets, by place.
 pub(super) struct Wires {
     driver: UringDriver,
-    /// Outlives the driver, which reads it; nobody rings.
+    /// Outlives the driver, which reads it.
     _bell: OwnedFd,
     wires: Vec<Wire>,
     /// Places whose receive the kernel ended.
@@ -65,8 +64,8 @@ struct Wire {
 
 impl Wires {
     /// `count` free places for messages of `size` bytes, on a new ring of the calling thread.
-    pub(super) fn new(count: usize, size: usize) -> Result<Self, GeneratorError> {
-        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
+    /// Who rings `bell` ends a wait.
+    pub(super) fn new(count: usize, size: usize, bell: OwnedFd) -> Result<Self, GeneratorError> {
         let wires = (0..count).map(|_| Wire::new()).collect();
         Ok(Self {
             driver: UringDriver::new(ring_sizes(size), bell.as_raw_fd())?,
@@ -138,7 +137,7 @@ impl Wires {
                 Completion::Send { conn, bytes, result } => {
                     self.reap_send(conn.slot as usize, bytes, result, sink);
                 }
-                // Nobody rings.
+                // Whoever rang left nothing here to be taken.
                 Completion::Woken => {}
             }
         }

@@ -1,6 +1,6 @@
 //! How an echo answers: the same bytes, or the least that is still a WebSocket echo.
 
-use tidegate::ws::mask;
+use tidegate::ws::{MessageKind, encode, mask};
 
 /// What the server half of an echo does with the bytes it got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,19 @@ pub(super) enum Framing {
 pub(super) struct Unfit;
 
 impl Framing {
+    /// What a client that builds it once sends all the time, with `size` bytes of payload, and the
+    /// length of the answer.
+    pub(super) fn exchange(self, size: usize) -> (Vec<u8>, usize) {
+        let payload = vec![0x5A; size];
+        if self == Self::Bare {
+            return (payload, size);
+        }
+        let mut frame = Vec::new();
+        encode::append_message_masked(&mut frame, MessageKind::Binary, &payload, [1, 2, 3, 4]);
+        let answer_len = frame.len() - 4;
+        (frame, answer_len)
+    }
+
     /// Whether `input` begins with a Close. A client that awaits each answer sends one alone.
     pub(super) fn is_close(self, input: &[u8]) -> bool {
         self == Self::WebSocket && input.first() == Some(&0x88)
@@ -70,8 +83,6 @@ pub(super) const PAYLOAD_MAX: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use tidegate::ws::{MessageKind, encode};
-
     use super::*;
 
     #[test]
@@ -87,6 +98,18 @@ mod tests {
             let mut out = Vec::new();
             assert_eq!(Framing::WebSocket.answer(&mut request, &mut out), Ok(2));
             assert_eq!(out, expected, "length {len}");
+        }
+    }
+
+    #[test]
+    fn a_client_knows_how_long_its_answer_is() {
+        for size in [0, 125, 126, PAYLOAD_MAX] {
+            for framing in [Framing::Bare, Framing::WebSocket] {
+                let (mut message, answer_len) = framing.exchange(size);
+                let mut answer = Vec::new();
+                assert_eq!(framing.answer(&mut message, &mut answer), Ok(1));
+                assert_eq!(answer.len(), answer_len, "{framing:?} {size}");
+            }
         }
     }
 

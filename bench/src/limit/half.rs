@@ -11,7 +11,7 @@ use tidegate::id::ConnId;
 use tidegate::ring::{Completion, Driver, Fault, RingSizes, Sock, UringDriver};
 
 use super::LimitError;
-use super::meter::Meter;
+use super::meter::{Meter, Reading};
 
 /// What both halves and whoever measures share.
 #[derive(Debug)]
@@ -40,6 +40,11 @@ impl Shared {
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         ring(&self.server_bell);
+    }
+
+    /// How far the server half has come.
+    pub(super) fn read_server(&self) -> Result<Reading, LimitError> {
+        self.server.read().ok_or(LimitError::HalfGone)
     }
 
     /// Whether they were told.

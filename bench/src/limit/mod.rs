@@ -5,8 +5,9 @@
 //! take turns round by round, so that a slow moment of the machine meets all of them, and a figure
 //! is the median of its rounds.
 //!
-//! With `--against` the least WebSocket echo takes turns with a server, both driven and counted by
-//! the same generator: the ratio says how far that server is from the limit.
+//! With `--against` the least WebSocket echo, or a paced `uring_send`, takes turns with a server,
+//! both driven and counted by the same generator: the ratio says how far that server is from the
+//! limit. With `--generator` the generator takes turns with the bare client half.
 
 mod echo_half;
 mod fan_half;
@@ -15,6 +16,7 @@ mod half;
 mod memory;
 mod meter;
 mod ping_half;
+mod relay_half;
 mod report;
 mod round;
 mod spread;
@@ -30,9 +32,10 @@ use tidegate::ring::{Fault, SetupError};
 
 use crate::cli::{self, Verdict, complain, say};
 use crate::dial;
+use crate::fanout::{FanoutError, PublishUrl, SIZE_MIN};
 use crate::generator::GeneratorError;
 use crate::target::Target;
-use report::{Comparison, Figures, Report};
+use report::{Comparison, Figures, GeneratorCost, Offered, Report};
 use round::{Bare, Sample};
 
 /// What `limit` takes.
@@ -56,10 +59,23 @@ pub(crate) struct LimitArgs {
     /// The server half's core and the client half's [default: the first two allowed].
     #[arg(long, value_name = "SERVER,CLIENT")]
     cpus: Option<Cpus>,
-    /// A server to hold against the least WebSocket echo, such as ws://127.0.0.1:8000/echo. It must
-    /// be bound to the server half's core. Only the two are measured then.
+    /// A server to hold against the least WebSocket echo, such as ws://127.0.0.1:8000/echo, or with
+    /// --publish against a paced uring_send, such as 'ws://127.0.0.1:8000/raw?channel=bench'. It
+    /// must be bound to the server half's core. Only the two are measured then.
     #[arg(long, value_name = "URL", requires = "server_pid")]
     against: Option<Target>,
+    /// Where that server is published to, as for `fanout`. The channel of an HTTP API is that of
+    /// the URL above, else bench.
+    #[arg(long, value_name = "URL", requires_all = ["against", "rate"])]
+    publish: Option<PublishUrl>,
+    /// Publications a second: measures a paced uring_send too, fed by a publisher and received by
+    /// subscribers as those of `fanout` are.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    rate: Option<u64>,
+    /// Measure what the generator costs beside the bare client half, both against the least
+    /// WebSocket echo. Only the two are measured then, in rounds of a second.
+    #[arg(long, conflicts_with_all = ["against", "rate"])]
+    generator: bool,
     /// That server's process, on this machine.
     #[arg(long, value_name = "PID", requires = "against")]
     server_pid: Option<u32>,
@@ -94,16 +110,38 @@ pub(crate) enum LimitError {
     Unfit,
     #[error("messages were lost, doubled, out of order or changed: the server is not measured")]
     Wrong,
-    #[error("no message passed in a round of {0}: was the machine busy with something else?")]
-    Silent(&'static str),
-    #[error("nothing could be read of the server, or it did nothing: is that its process?")]
-    TooLate,
+    #[error(
+        "no message passed in a round of {figure}: was the machine busy with something else? \
+         {halves}"
+    )]
+    Silent { figure: &'static str, halves: String },
+    #[error("nothing came back in {0:?}: was the machine busy with something else?")]
+    Unanswered(Duration),
+    #[error("{0} publications that were due were not acknowledged: the server is not measured")]
+    Unpublished(u64),
+    #[error("the limit's own server half ended before it was read: a fault of this program")]
+    HalfGone,
+    #[error("nothing can be read of process {0}: it has ended, or /proc hides it")]
+    Unread(u32),
+    #[error(
+        "process {pid} used no CPU time while {messages} messages came: is it the server's? \
+         --server-pid names the process that serves"
+    )]
+    AnotherProcess { pid: u32, messages: u64 },
+    #[error("with --rate a message is a publication, which needs {SIZE_MIN} bytes: raise --size")]
+    Size,
+    #[error(transparent)]
+    Fanout(#[from] FanoutError),
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &LimitArgs) -> Result<Verdict, LimitError> {
+    if args.rate.is_some() && args.size < SIZE_MIN {
+        return Err(LimitError::Size);
+    }
     dial::raise_file_limit();
     let report = match (&args.against, args.server_pid) {
+        _ if args.generator => generator(args)?,
         (Some(target), Some(pid)) => compare(args, target, pid)?,
         _ => measure(args)?,
     };
@@ -121,16 +159,18 @@ pub(crate) fn run(args: &LimitArgs) -> Result<Verdict, LimitError> {
 fn measure(args: &LimitArgs) -> Result<Report, LimitError> {
     let rounds = args.rounds.unwrap_or(ROUNDS);
     let duration = args.duration / rounds;
-    let mut samples: [Vec<Sample>; 4] = Default::default();
+    let mut samples: [Vec<Sample>; 5] = Default::default();
+    let figure_count = if args.rate.is_some() { 5 } else { 4 };
     for round in 0..rounds {
-        for step in 0..samples.len() {
+        for step in 0..figure_count {
             // There and back again: no figure always follows the same other.
-            let index = if round % 2 == 0 { step } else { samples.len() - 1 - step };
+            let index = if round % 2 == 0 { step } else { figure_count - 1 - step };
             samples[index].push(match index {
                 0 => round::bare(Bare::EchoTcp, args, duration)?,
                 1 => round::echo_ws_minimal(args, duration)?,
                 2 => round::bare(Bare::Send, args, duration)?,
-                _ => round::bare(Bare::UringSend, args, duration)?,
+                3 => round::bare(Bare::UringSend, args, duration)?,
+                _ => round::uring_send_paced(args, duration)?,
             });
         }
     }
@@ -140,25 +180,68 @@ fn measure(args: &LimitArgs) -> Result<Report, LimitError> {
     Ok(Report::of_limit(args, rounds, duration, Figures::new(&samples, memcpy)))
 }
 
-/// The least WebSocket echo and the server, in turn.
+/// The limit and the server, in turn.
 fn compare(args: &LimitArgs, target: &Target, pid: u32) -> Result<Report, LimitError> {
-    let rounds = args.rounds.unwrap_or((args.duration.as_secs() as u32).max(1));
-    let duration = args.duration / rounds;
-    let mut limit = Vec::new();
-    let mut server = Vec::new();
+    let (rounds, duration) = args.seconds();
+    let (limit, server) = match &args.publish {
+        None => in_turn(
+            rounds,
+            || round::echo_ws_minimal(args, duration),
+            || round::echo_against(target, pid, args, duration),
+        )?,
+        Some(publish) => in_turn(
+            rounds,
+            || round::uring_send_paced(args, duration),
+            || round::fan_against(target, publish, pid, args, duration),
+        )?,
+    };
+    let offered = args.publish.as_ref().and(args.rate).map(|rate| {
+        let sockets = f64::from(args.sockets);
+        // One publication may lie across an edge of its round.
+        Offered { per_s: rate as f64 * sockets, edge_per_s: sockets / duration.as_secs_f64() }
+    });
+    let comparison = Comparison::new(&limit, &server, offered);
+    Ok(Report::of_comparison(args, rounds, duration, comparison))
+}
+
+/// The bare client half and the generator, in turn, against the least WebSocket echo.
+fn generator(args: &LimitArgs) -> Result<Report, LimitError> {
+    let (rounds, duration) = args.seconds();
+    let (bare, generator) = in_turn(
+        rounds,
+        || round::bare(Bare::EchoWs, args, duration),
+        || round::echo_ws_minimal(args, duration),
+    )?;
+    let cost = GeneratorCost::new(&bare, &generator);
+    Ok(Report::of_generator(args, rounds, duration, cost))
+}
+
+/// Rounds of both; each goes first every other time.
+fn in_turn(
+    rounds: u32,
+    one: impl Fn() -> Result<Sample, LimitError>,
+    other: impl Fn() -> Result<Sample, LimitError>,
+) -> Result<(Vec<Sample>, Vec<Sample>), LimitError> {
+    let mut samples = (Vec::new(), Vec::new());
     for round in 0..rounds {
         if round % 2 == 0 {
-            limit.push(round::echo_ws_minimal(args, duration)?);
-            server.push(round::echo_against(target, pid, args, duration)?);
+            samples.0.push(one()?);
+            samples.1.push(other()?);
         } else {
-            server.push(round::echo_against(target, pid, args, duration)?);
-            limit.push(round::echo_ws_minimal(args, duration)?);
+            samples.1.push(other()?);
+            samples.0.push(one()?);
         }
     }
-    Ok(Report::of_comparison(args, rounds, duration, Comparison::new(&limit, &server)))
+    Ok(samples)
 }
 
 impl LimitArgs {
+    /// Rounds of a second each, unless their number was asked for; how many and how long.
+    fn seconds(&self) -> (u32, Duration) {
+        let rounds = self.rounds.unwrap_or((self.duration.as_secs() as u32).max(1));
+        (rounds, self.duration / rounds)
+    }
+
     /// The cores asked for, else the first two this process may use.
     fn cpus(&self) -> Cpus {
         self.cpus.unwrap_or_else(|| {

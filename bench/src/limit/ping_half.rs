@@ -12,14 +12,15 @@ use super::LimitError;
 use super::half::{self, RingHalf, Shared};
 use super::wire;
 
-/// Sends `message` on each of `sockets`, and again whenever as many bytes are back, until it is
-/// told to stop. Call on a thread of its own.
+/// Sends `message` on each of `sockets`, and again whenever `answer_len` bytes are back, until it
+/// is told to stop. Call on a thread of its own.
 pub(super) fn run(
     sockets: Vec<OwnedFd>,
     message: Vec<u8>,
+    answer_len: usize,
     shared: &Shared,
 ) -> Result<(), LimitError> {
-    let mut missing = vec![message.len(); sockets.len()];
+    let mut missing = vec![answer_len; sockets.len()];
     let message: Rc<Arc<[u8]>> = Rc::new(Arc::from(message));
     let mut half = RingHalf::new(wire::SIZES, Arc::new(half::bell()?), sockets)?;
     half.arm_all();
@@ -36,7 +37,7 @@ pub(super) fn run(
                 missing[index] = missing[index].saturating_sub(lease.filled_len());
                 half.driver.release(lease);
                 if missing[index] == 0 {
-                    missing[index] = message.len();
+                    missing[index] = answer_len;
                     messages += 1;
                     let again = FrameBytes::Shared(Rc::clone(&message));
                     half.send(index, again);

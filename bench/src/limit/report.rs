@@ -23,6 +23,8 @@ pub(super) struct Report {
     figures: Option<Figures>,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<Comparison>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generator: Option<GeneratorCost>,
     verdict: Verdict,
     why: Option<String>,
 }
@@ -32,6 +34,7 @@ struct Scenario {
     command: &'static str,
     connections: u32,
     sockets: u32,
+    rate: Option<u64>,
     size: usize,
     rounds: u32,
     round_s: f64,
@@ -46,6 +49,7 @@ struct Limit {
     echo_us_per_message: f64,
     send_us_per_socket: f64,
     uring_send_us_per_socket: f64,
+    uring_send_paced_us_per_socket: Option<f64>,
     memcpy_gb_per_s: f64,
 }
 
@@ -56,6 +60,7 @@ pub(super) struct Figures {
     echo_ws_minimal: Figure,
     send: Figure,
     uring_send: Figure,
+    uring_send_paced: Option<Figure>,
     memcpy_gb_per_s: f64,
     /// The generator's CPU time a message against the bare client half's.
     generator_ratio: f64,
@@ -74,35 +79,124 @@ struct Figure {
 /// A server beside the limit.
 #[derive(Debug, Serialize)]
 pub(super) struct Comparison {
-    echo_ws_minimal: Figure,
+    /// One of these is the limit.
+    echo_ws_minimal: Option<Figure>,
+    uring_send_paced: Option<Figure>,
     server: Figure,
     /// The server's CPU time a message against the limit's, round by round.
     ratio: Spread,
     /// The server costs less than the limit: the limit is none.
     limit_is_wrong: bool,
+    /// Of a fan-out: deliveries a second that were offered, and whether both came within 1 % of
+    /// them.
+    offered_per_s: Option<f64>,
+    rate_kept: bool,
+}
+
+/// The generator beside the bare client half.
+#[derive(Debug, Serialize)]
+pub(super) struct GeneratorCost {
+    bare: Figure,
+    generator: Figure,
+    /// The generator's CPU time a message against the bare client half's, round by round.
+    ratio: Spread,
+    /// What is wanted at most.
+    goal: f64,
+    verdict: Decision,
+}
+
+/// What an interval says of a goal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Decision {
+    /// All of it lies within.
+    Met,
+    /// All of it lies beyond.
+    Missed,
+    /// It reaches across, or there is none.
+    NotDecided,
 }
 
 impl Figures {
     /// `samples` in the order of the fields.
-    pub(super) fn new(samples: &[Vec<Sample>; 4], memcpy_gb_per_s: f64) -> Self {
+    pub(super) fn new(samples: &[Vec<Sample>; 5], memcpy_gb_per_s: f64) -> Self {
+        let [echo_tcp, echo_ws_minimal, send, uring_send, paced] = samples;
         let [echo_tcp, echo_ws_minimal, send, uring_send] =
-            samples.each_ref().map(|samples| Figure::of(samples));
+            [echo_tcp, echo_ws_minimal, send, uring_send].map(|samples| Figure::of(samples));
+        let uring_send_paced = (!paced.is_empty()).then(|| Figure::of(paced));
         let generator_ratio =
             echo_ws_minimal.client_us_per_message / echo_tcp.client_us_per_message;
-        Self { echo_tcp, echo_ws_minimal, send, uring_send, memcpy_gb_per_s, generator_ratio }
+        Self {
+            echo_tcp,
+            echo_ws_minimal,
+            send,
+            uring_send,
+            uring_send_paced,
+            memcpy_gb_per_s,
+            generator_ratio,
+        }
     }
 }
 
 impl Comparison {
-    /// Rounds that took turns, in pairs.
-    pub(super) fn new(limit: &[Sample], server: &[Sample]) -> Self {
+    /// Rounds that took turns, in pairs; of a fan-out, at how many deliveries a second.
+    pub(super) fn new(limit: &[Sample], server: &[Sample], offered: Option<Offered>) -> Self {
         let pairs = limit.iter().zip(server);
         let ratio = Spread::of(pairs.map(|(limit, server)| us(server) / us(limit)));
+        let (limit, server) = (Figure::of(limit), Figure::of(server));
+        let kept = |figure: &Figure| {
+            offered.is_none_or(|Offered { per_s, edge_per_s }| {
+                (figure.messages_per_s - per_s).abs() <= RATE_OFF_MAX * per_s + edge_per_s
+            })
+        };
+        let rate_kept = kept(&limit) && kept(&server);
+        let (echo_ws_minimal, uring_send_paced) = match offered {
+            None => (Some(limit), None),
+            Some(_) => (None, Some(limit)),
+        };
         Self {
-            echo_ws_minimal: Figure::of(limit),
-            server: Figure::of(server),
+            rate_kept,
+            echo_ws_minimal,
+            uring_send_paced,
+            server,
             limit_is_wrong: ratio.median < TRUSTED_RATIO_MIN,
             ratio,
+            offered_per_s: offered.map(|offered| offered.per_s),
+        }
+    }
+}
+
+/// The load of a fan-out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offered {
+    /// Deliveries.
+    pub(super) per_s: f64,
+    /// By how much a round may be off because it begins and ends between two receipts.
+    pub(super) edge_per_s: f64,
+}
+
+impl GeneratorCost {
+    /// Rounds that took turns, in pairs.
+    pub(super) fn new(bare: &[Sample], generator: &[Sample]) -> Self {
+        let pairs = bare.iter().zip(generator);
+        let ratio = Spread::of(pairs.map(|(bare, full)| full.client_ns / bare.client_ns));
+        Self {
+            bare: Figure::of(bare),
+            generator: Figure::of(generator),
+            verdict: Decision::of(&ratio, GENERATOR_RATIO_MAX),
+            ratio,
+            goal: GENERATOR_RATIO_MAX,
+        }
+    }
+}
+
+impl Decision {
+    /// Whether `ratio` is at most `goal`.
+    fn of(ratio: &Spread, goal: f64) -> Self {
+        match ratio.interval95 {
+            Some([_, high]) if high <= goal => Self::Met,
+            Some([low, _]) if low > goal => Self::Missed,
+            Some(_) | None => Self::NotDecided,
         }
     }
 }
@@ -155,6 +249,7 @@ impl Report {
                 echo_us_per_message: us(&figures.echo_ws_minimal),
                 send_us_per_socket: us(&figures.send),
                 uring_send_us_per_socket: us(&figures.uring_send),
+                uring_send_paced_us_per_socket: figures.uring_send_paced.as_ref().map(us),
                 memcpy_gb_per_s: figures.memcpy_gb_per_s,
             }),
             figures: Some(figures),
@@ -169,15 +264,19 @@ impl Report {
         round: Duration,
         against: Comparison,
     ) -> Self {
-        let why = against.limit_is_wrong.then(|| {
-            format!(
-                "the limit is wrong: a server costs {:.3} of it, and less than {TRUSTED_RATIO_MIN} \
-                 cannot be",
-                against.ratio.median
-            )
-        });
+        let why = against.why();
         let verdict = if why.is_some() { Verdict::Invalid } else { Verdict::Pass };
         Self { against: Some(against), verdict, why, ..Self::empty(args, rounds, round) }
+    }
+
+    /// The generator beside the bare client half.
+    pub(super) fn of_generator(
+        args: &LimitArgs,
+        rounds: u32,
+        round: Duration,
+        generator: GeneratorCost,
+    ) -> Self {
+        Self { generator: Some(generator), ..Self::empty(args, rounds, round) }
     }
 
     fn empty(args: &LimitArgs, rounds: u32, round: Duration) -> Self {
@@ -189,6 +288,7 @@ impl Report {
                 command: "limit",
                 connections: args.connections,
                 sockets: args.sockets,
+                rate: args.rate,
                 size: args.size,
                 rounds,
                 round_s: round.as_secs_f64(),
@@ -198,12 +298,14 @@ impl Report {
             limit: None,
             figures: None,
             against: None,
+            generator: None,
             verdict: Verdict::Pass,
             why: None,
         }
     }
 
-    /// What the exit code tells: a limit that a server undercuts is none.
+    /// What the exit code tells: a limit that a server undercuts is none, and a
+    /// load that both did not carry decides nothing.
     pub(super) fn verdict(&self) -> Verdict {
         self.verdict
     }
@@ -247,24 +349,62 @@ impl Report {
             figures.echo_ws_minimal.write_row("echo_ws_minimal", out)?;
             figures.send.write_row("send", out)?;
             figures.uring_send.write_row("uring_send", out)?;
+            if let Some(paced) = &figures.uring_send_paced {
+                paced.write_row("uring_send_paced", out)?;
+            }
             let Figures { memcpy_gb_per_s, generator_ratio, .. } = figures;
             writeln!(out, "memcpy           {memcpy_gb_per_s:9.2} GB/s")?;
             writeln!(out, "generator        {generator_ratio:9.2} times the bare client half")?;
         }
-        if let Some(Comparison { echo_ws_minimal, server, ratio, .. }) = &self.against {
-            echo_ws_minimal.write_row("echo_ws_minimal", out)?;
-            server.write_row("the server", out)?;
-            let interval = ratio.interval95.map_or_else(
-                || "too few rounds for an interval".to_owned(),
-                |[low, high]| format!("95 %: {low:.3} to {high:.3}"),
-            );
-            let Spread { median, min, max, .. } = ratio;
-            writeln!(out, "ratio            {median:9.3} ({interval}; all: {min:.3} to {max:.3})")?;
+        if let Some(comparison) = &self.against {
+            comparison.write_text(out)?;
+        }
+        if let Some(GeneratorCost { bare, generator, ratio, goal, verdict }) = &self.generator {
+            bare.write_row("bare client half", out)?;
+            generator.write_row("generator", out)?;
+            ratio.write_text("client ratio", out)?;
+            let verdict = match verdict {
+                Decision::Met => "met",
+                Decision::Missed => "missed",
+                Decision::NotDecided => "not decided",
+            };
+            writeln!(out, "goal             at most {goal}: {verdict}")?;
         }
         if let Some(why) = &self.why {
             writeln!(out, "not valid        {why}")?;
         }
         Ok(())
+    }
+}
+
+impl Comparison {
+    /// Why it decides nothing.
+    fn why(&self) -> Option<String> {
+        match self.offered_per_s {
+            Some(offered) if !self.rate_kept => {
+                Some(format!("{offered:.0} deliveries a second were not kept by both"))
+            }
+            _ => self.limit_is_wrong.then(|| {
+                format!(
+                    "the limit is wrong: a server costs {:.3} of it, and less than \
+                     {TRUSTED_RATIO_MIN} cannot be",
+                    self.ratio.median
+                )
+            }),
+        }
+    }
+
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        let Self { echo_ws_minimal, uring_send_paced, .. } = self;
+        for (name, figure) in
+            [("echo_ws_minimal", echo_ws_minimal), ("uring_send_paced", uring_send_paced)]
+        {
+            if let Some(figure) = figure {
+                figure.write_row(name, out)?;
+            }
+        }
+        self.server.write_row("the server", out)?;
+        self.ratio.write_text("ratio", out)
     }
 }
 
@@ -275,3 +415,25 @@ fn us(sample: &Sample) -> f64 {
 
 /// A server that costs less than this part of the limit shows the limit to be wrong.
 const TRUSTED_RATIO_MIN: f64 = 0.97;
+
+/// A pair whose deliveries a second are further from those offered is not compared at one load.
+const RATE_OFF_MAX: f64 = 0.01;
+
+/// What the generator may cost beside the bare client half.
+const GENERATOR_RATIO_MAX: f64 = 1.2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_is_decided_by_the_worse_end_of_the_interval() {
+        let of = |low: f64, high: f64| {
+            Decision::of(&Spread::of((0..6).map(|n| low + (high - low) * f64::from(n) / 5.0)), 1.2)
+        };
+        assert_eq!(of(1.0, 1.2), Decision::Met);
+        assert_eq!(of(1.0, 1.3), Decision::NotDecided);
+        assert_eq!(of(1.21, 1.3), Decision::Missed);
+        assert_eq!(Decision::of(&Spread::of([1.0; 5]), 1.2), Decision::NotDecided);
+    }
+}

@@ -1,15 +1,15 @@
 //! One round: two halves on two cores, read from outside while they run.
 
 use std::io;
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::framing::Framing;
 use super::half::Shared;
 use super::meter::{Meter, Reading};
-use super::{Cpus, LimitArgs, LimitError, echo_half, fan_half, ping_half, wire};
+use super::{Cpus, LimitArgs, LimitError, echo_half, fan_half, ping_half, relay_half, wire};
 use crate::dial::{self, Opening};
+use crate::fanout::{self, FanoutArgs, PublishUrl};
 use crate::generator::Generator;
 use crate::output;
 use crate::server::Usage;
@@ -22,6 +22,8 @@ use crate::traffic::{Load, Window};
 pub(super) enum Bare {
     /// Echo of bytes over a ring.
     EchoTcp,
+    /// The least WebSocket echo, by a client half that builds its one frame beforehand.
+    EchoWs,
     /// One message to all sockets, a `send` each.
     Send,
     /// One message to all sockets, a ring's operation each.
@@ -33,6 +35,7 @@ impl Bare {
     fn name(self) -> &'static str {
         match self {
             Self::EchoTcp => "echo_tcp",
+            Self::EchoWs => "echo_ws_minimal",
             Self::Send => "send",
             Self::UringSend => "uring_send",
         }
@@ -52,9 +55,13 @@ pub(super) struct Sample {
 
 /// Measures `bare` for `duration`.
 pub(super) fn bare(bare: Bare, args: &LimitArgs, duration: Duration) -> Result<Sample, LimitError> {
-    let count = if bare == Bare::EchoTcp { args.connections } else { args.sockets };
+    let (count, framing) = match bare {
+        Bare::EchoTcp => (args.connections, Framing::Bare),
+        Bare::EchoWs => (args.connections, Framing::WebSocket),
+        Bare::Send | Bare::UringSend => (args.sockets, Framing::Bare),
+    };
     let (accepted, connected) = wire::pairs(count)?;
-    let message = vec![0x5A; args.size];
+    let (message, answer_len) = framing.exchange(args.size);
     let shared = Shared::new()?;
     let shared = &shared;
     let Cpus { server: server_cpu, client: client_cpu } = args.cpus();
@@ -64,7 +71,7 @@ pub(super) fn bare(bare: Bare, args: &LimitArgs, duration: Duration) -> Result<S
             wire::pin(server_cpu)?;
             shared.server.start();
             match bare {
-                Bare::EchoTcp => echo_half::run(accepted, Framing::Bare, shared),
+                Bare::EchoTcp | Bare::EchoWs => echo_half::run(accepted, framing, shared),
                 Bare::Send => fan_half::run_send(&accepted, bytes, shared),
                 Bare::UringSend => fan_half::run_uring(accepted, bytes, shared),
             }
@@ -73,7 +80,9 @@ pub(super) fn bare(bare: Bare, args: &LimitArgs, duration: Duration) -> Result<S
             wire::pin(client_cpu)?;
             shared.client.start();
             match bare {
-                Bare::EchoTcp => ping_half::run(connected, bytes.clone(), shared),
+                Bare::EchoTcp | Bare::EchoWs => {
+                    ping_half::run(connected, bytes.clone(), answer_len, shared)
+                }
                 Bare::Send | Bare::UringSend => fan_half::run_sink(connected, bytes.len(), shared),
             }
         });
@@ -84,7 +93,7 @@ pub(super) fn bare(bare: Bare, args: &LimitArgs, duration: Duration) -> Result<S
         // Whoever waits in a call that the bell does not end finds the peer gone.
         join(client)?;
         join(server)?;
-        sample.ok_or(LimitError::Silent(bare.name()))
+        sample.map_err(|halves| LimitError::Silent { figure: bare.name(), halves })
     })
 }
 
@@ -97,20 +106,35 @@ fn await_both(shared: &Shared) {
     }
 }
 
-/// Reads both halves twice, `duration` apart.
-fn observe(shared: &Shared, duration: Duration) -> Option<Sample> {
-    let read = || Some((Instant::now(), shared.server.read()?, shared.client.read()?));
-    let before = read()?;
+/// Reads both halves twice, `duration` apart. `Err`: how far they came instead.
+fn observe(shared: &Shared, duration: Duration) -> Result<Sample, String> {
+    let read = || (Instant::now(), shared.server.read(), shared.client.read());
+    let before = read();
     thread::sleep(duration);
-    let after = read()?;
-    let server = after.1.since(before.1);
-    let client = after.2.since(before.2);
+    let after = read();
     let elapsed = after.0.saturating_duration_since(before.0);
-    (server.messages > 0 && client.messages > 0).then(|| Sample {
-        server,
-        client_ns: client.per_message(client.cpu_ns),
-        rate: server.messages as f64 / elapsed.as_secs_f64(),
-    })
+    let passed = |before: Option<Reading>, after: Option<Reading>| Some(after?.since(before?));
+    let (server, client) = (passed(before.1, after.1), passed(before.2, after.2));
+    match (server, client) {
+        (Some(server), Some(client)) if server.messages > 0 && client.messages > 0 => Ok(Sample {
+            server,
+            client_ns: client.per_message(client.cpu_ns),
+            rate: server.messages as f64 / elapsed.as_secs_f64(),
+        }),
+        _ => {
+            let told = |half: Option<Reading>| {
+                half.map_or("was not there".to_owned(), |half| {
+                    format!("took {} in {} us of CPU time", half.messages, half.cpu_ns / 1_000)
+                })
+            };
+            Err(format!(
+                "in {} ms the server half {}, the client half {}",
+                elapsed.as_millis(),
+                told(server),
+                told(client)
+            ))
+        }
+    }
 }
 
 /// Measures the least WebSocket echo, driven by the generator that drives servers.
@@ -124,12 +148,12 @@ pub(super) fn echo_ws_minimal(args: &LimitArgs, duration: Duration) -> Result<Sa
             wire::pin(server_cpu)?;
             shared.server.start();
             let sockets = (0..args.connections)
-                .map(|_| wire::accept_upgraded(&listener))
+                .map(|_| Ok(wire::accept_upgraded(&listener)?.0))
                 .collect::<io::Result<_>>()?;
             echo_half::run(sockets, Framing::WebSocket, shared)
         });
         let target = format!("ws://{address}/").parse().expect("an address makes a URL");
-        let sample = echo_of(&target, args, duration, || shared.server.read());
+        let sample = echo_of(&target, args, duration, || shared.read_server());
         shared.stop();
         join(server)?;
         sample
@@ -143,73 +167,166 @@ pub(super) fn echo_against(
     args: &LimitArgs,
     duration: Duration,
 ) -> Result<Sample, LimitError> {
-    echo_of(target, args, duration, || {
-        Usage::of(pid).map(|usage| Reading { cpu_ns: usage.cpu_ns, ..Reading::default() })
+    let sample = echo_of(target, args, duration, || read_process(pid))?;
+    sample.worked(pid)
+}
+
+/// Measures a ring that sends to all sockets what a publisher sends it at the rate asked for. The
+/// publisher and the subscribers are those of a fan-out, as they are for servers.
+pub(super) fn uring_send_paced(args: &LimitArgs, duration: Duration) -> Result<Sample, LimitError> {
+    let (listener, address) = wire::listen()?;
+    let shared = Shared::new()?;
+    let shared = &shared;
+    let server_cpu = args.cpus().server;
+    thread::scope(|scope| {
+        let server = scope.spawn(move || -> Result<(), LimitError> {
+            wire::pin(server_cpu)?;
+            shared.server.start();
+            let mut subscribers = Vec::new();
+            let mut publisher = None;
+            while publisher.is_none() || subscribers.len() < args.sockets as usize {
+                let (socket, path) = wire::accept_upgraded(&listener)?;
+                match &path[..] {
+                    "/publish" => publisher = Some(socket),
+                    _ => subscribers.push(socket),
+                }
+            }
+            relay_half::run(publisher.expect("the loop ends with one"), subscribers, shared)
+        });
+        let [target, publish] = ["", "publish"].map(|path| format!("ws://{address}/{path}"));
+        let target = target.parse().expect("an address makes a URL");
+        let publish = publish.parse().expect("an address makes a URL");
+        let sample = fan_of(&target, &publish, args, duration, || shared.read_server());
+        shared.stop();
+        join(server)?;
+        sample
     })
 }
 
-/// A closed loop against `target`. The server is read by `read` at both ends of what the generator
-/// counts, so both sides of a comparison are counted by the same code.
+/// Measures another server's fan-out the same way.
+pub(super) fn fan_against(
+    target: &Target,
+    publish: &PublishUrl,
+    pid: u32,
+    args: &LimitArgs,
+    duration: Duration,
+) -> Result<Sample, LimitError> {
+    let sample = fan_of(target, publish, args, duration, || read_process(pid))?;
+    sample.worked(pid)
+}
+
+/// What a server's process has used. Its turns are not known.
+fn read_process(pid: u32) -> Result<Reading, LimitError> {
+    let usage = Usage::of(pid).ok_or(LimitError::Unread(pid))?;
+    Ok(Reading { cpu_ns: usage.cpu_ns, ..Reading::default() })
+}
+
+impl Sample {
+    /// The sample, unless process `pid` did nothing for it.
+    fn worked(self, pid: u32) -> Result<Self, LimitError> {
+        match self.server {
+            Reading { cpu_ns: 0, messages, .. } => {
+                Err(LimitError::AnotherProcess { pid, messages })
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
+/// A closed loop against `target`. The server is read by `read` on the generator's thread at both
+/// ends of what it counts, while its connections are open: whatever else the machine does, the
+/// server is there to be read, and its time is that of the messages counted.
 fn echo_of(
     target: &Target,
     args: &LimitArgs,
     duration: Duration,
-    read: impl Fn() -> Option<Reading>,
+    read: impl Fn() -> Result<Reading, LimitError> + Send,
 ) -> Result<Sample, LimitError> {
     let count = args.connections;
-    let client_cpu = args.cpus().client;
-    let (ready, dialed) = mpsc::channel();
-    let (start, started) = mpsc::channel();
+    let measured = move || -> Result<Sample, LimitError> {
+        let opening = Opening { total: count, ramp: Duration::ZERO, sources: None };
+        let dialing = dial::dial_all(&opening, 0..count, |_| target)?;
+        if let Some(cause) = dialing.failures.into_keys().next() {
+            return Err(LimitError::Dial(cause));
+        }
+        let generator = Generator::new(dialing.open, args.size)?;
+        let start_ns = WARM_UP.as_nanos() as u64;
+        let window = Window { start_ns, end_ns: start_ns + duration.as_nanos() as u64 };
+        let start = Instant::now() + START_DELAY;
+        let mut readings = Vec::new();
+        let mut meter = output::Meter::whole(window);
+        let mut at_edge = || readings.push(read());
+        let tally = generator.run(Load::Closed, window, start, &mut meter, &mut at_edge)?;
+        sample(&tally, readings, duration)
+    };
+    on_client_core(args, measured)
+}
+
+/// A fan-out at the rate asked for against `target`, measured the same way.
+fn fan_of(
+    target: &Target,
+    publish: &PublishUrl,
+    args: &LimitArgs,
+    duration: Duration,
+    read: impl Fn() -> Result<Reading, LimitError> + Send,
+) -> Result<Sample, LimitError> {
+    let rate = args.rate.expect("asked for with a fan-out");
+    let times = [FAN_WARM_UP, duration];
+    let (target, publish) = (target.clone(), publish.clone());
+    let fanout = FanoutArgs::of_everyone(target, args.sockets, publish, times, rate, args.size);
+    let measured = move || -> Result<Sample, LimitError> {
+        let mut readings = Vec::new();
+        let driven = fanout::drive(&fanout, &mut || readings.push(read()))?;
+        if driven.unpublished > 0 {
+            return Err(LimitError::Unpublished(driven.unpublished));
+        }
+        sample(&driven.tally, readings, duration)
+    };
+    on_client_core(args, measured)
+}
+
+/// Does `measured` on a thread of its own, bound to the client half's core.
+fn on_client_core(
+    args: &LimitArgs,
+    measured: impl FnOnce() -> Result<Sample, LimitError> + Send,
+) -> Result<Sample, LimitError> {
+    let cpu = args.cpus().client;
     thread::scope(|scope| {
-        let client = scope.spawn(move || -> Result<Tally, LimitError> {
-            wire::pin(client_cpu)?;
-            let opening = Opening { total: count, ramp: Duration::ZERO, sources: None };
-            let dialing = dial::dial_all(&opening, 0..count, |_| target)?;
-            if let Some(cause) = dialing.failures.into_keys().next() {
-                return Err(LimitError::Dial(cause));
-            }
-            let generator = Generator::new(dialing.open, args.size)?;
-            let _ = ready.send(());
-            let Ok(start) = started.recv() else { return Err(LimitError::TooLate) };
-            let start_ns = WARM_UP.as_nanos() as u64;
-            let window = Window { start_ns, end_ns: start_ns + duration.as_nanos() as u64 };
-            Ok(generator.run(Load::Closed, window, start, &mut output::Meter::whole(window))?)
-        });
-        if dialed.recv().is_err() {
-            return match join(client) {
-                Err(error) => Err(error),
-                Ok(_) => unreachable!("it says that it is ready before it runs"),
-            };
-        }
-        let start_at = Instant::now() + START_DELAY;
-        // A thread that is gone says why when it is joined.
-        let _ = start.send(start_at);
-        let window_start = start_at + WARM_UP;
-        thread::sleep(window_start.saturating_duration_since(Instant::now()));
-        let before = read();
-        let window_end = window_start + duration;
-        thread::sleep(window_end.saturating_duration_since(Instant::now()));
-        let after = read();
-        let tally = join(client)?;
-        let (Some(before), Some(after)) = (before, after) else { return Err(LimitError::TooLate) };
-        let wrong = tally.duplicated + tally.reordered + tally.unknown;
-        if tally.delivered < tally.due || wrong > 0 || !tally.lost_connections.is_empty() {
-            return Err(LimitError::Wrong);
-        }
-        let mut server = after.since(before);
-        let turned = server;
-        server.messages = tally.received_in_window;
-        if turned.messages > 0 {
-            // Turns and messages were read together: their ratio holds, whatever the window.
-            let scale = server.messages as f64 / turned.messages as f64;
-            server.turns = (turned.turns as f64 * scale) as u64;
-            server.enters = (turned.enters as f64 * scale) as u64;
-        }
-        Ok(Sample {
-            server,
-            client_ns: tally.cpu_ns as f64 / tally.received_in_window as f64,
-            rate: tally.received_in_window as f64 / duration.as_secs_f64(),
-        })
+        join(scope.spawn(move || {
+            wire::pin(cpu)?;
+            measured()
+        }))
+    })
+}
+
+/// From what was counted, and what was read of the server at both ends of that.
+fn sample(
+    tally: &Tally,
+    readings: Vec<Result<Reading, LimitError>>,
+    duration: Duration,
+) -> Result<Sample, LimitError> {
+    let readings = readings.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let [before, after] = readings[..] else { unreachable!("a window has two edges") };
+    let wrong = tally.duplicated + tally.reordered + tally.unknown + tally.too_old;
+    if tally.delivered < tally.due || wrong > 0 || !tally.lost_connections.is_empty() {
+        return Err(LimitError::Wrong);
+    }
+    if tally.received_in_window == 0 {
+        return Err(LimitError::Unanswered(duration));
+    }
+    let mut server = after.since(before);
+    let turned = server;
+    server.messages = tally.received_in_window;
+    if turned.messages > 0 {
+        // Turns and messages were read together: their ratio holds, whatever the window.
+        let scale = server.messages as f64 / turned.messages as f64;
+        server.turns = (turned.turns as f64 * scale) as u64;
+        server.enters = (turned.enters as f64 * scale) as u64;
+    }
+    Ok(Sample {
+        server,
+        client_ns: tally.cpu_ns as f64 / tally.received_in_window as f64,
+        rate: tally.received_in_window as f64 / duration.as_secs_f64(),
     })
 }
 
@@ -220,8 +337,57 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T, LimitError>>) -> Resul
 /// From when messages flow to the first reading.
 const WARM_UP: Duration = Duration::from_millis(40);
 
+/// The same of a fan-out: its first publications meet connections that were just opened.
+const FAN_WARM_UP: Duration = Duration::from_millis(200);
+
 /// From when the generator is ready to its start.
 const START_DELAY: Duration = Duration::from_millis(5);
 
 /// How long both halves may take until messages flow.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        limit: LimitArgs,
+    }
+
+    /// The generator ends a round on time, closes its connections, and the server half ends with
+    /// the last of them: whoever read it later found nobody.
+    #[test]
+    fn a_server_is_read_before_its_connections_close_however_late_that_is() {
+        let args = Line::parse_from(["", "--connections=2"]).limit;
+        let (listener, address) = wire::listen().expect("a port");
+        let shared = Shared::new().expect("an eventfd");
+        let shared = &shared;
+        let sample = thread::scope(|scope| {
+            let server = scope.spawn(move || -> Result<(), LimitError> {
+                shared.server.start();
+                let accepted = (0..2).map(|_| Ok(wire::accept_upgraded(&listener)?.0));
+                echo_half::run(accepted.collect::<io::Result<_>>()?, Framing::WebSocket, shared)
+            });
+            let target = format!("ws://{address}/").parse().expect("a URL");
+            let count = AtomicU32::new(0);
+            let late = || {
+                // The second reading is the one behind the last message.
+                if count.fetch_add(1, Ordering::Relaxed) == 1 {
+                    thread::sleep(Duration::from_millis(300));
+                }
+                shared.read_server()
+            };
+            let sample = echo_of(&target, &args, Duration::from_millis(200), late);
+            shared.stop();
+            join(server).expect("it ends well");
+            sample
+        });
+        assert!(sample.expect("it was there to be read").server.messages > 0);
+    }
+}

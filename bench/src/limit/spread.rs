@@ -1,5 +1,7 @@
 //! What several rounds say together.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 /// The middle of some values and how far they lie apart.
@@ -28,6 +30,16 @@ impl Spread {
         let median = (sorted[(count - 1) / 2] + sorted[count / 2]) / 2.0;
         let interval95 = outside(count).map(|cut| [sorted[cut], sorted[count - 1 - cut]]);
         Self { median, interval95, min: sorted[0], max: sorted[count - 1], rounds }
+    }
+
+    /// One line of the table for people.
+    pub(super) fn write_text(&self, title: &str, out: &mut String) -> std::fmt::Result {
+        let Self { median, interval95, min, max, .. } = self;
+        let interval = interval95.map_or_else(
+            || "too few rounds for an interval".to_owned(),
+            |[low, high]| format!("95 %: {low:.3} to {high:.3}"),
+        );
+        writeln!(out, "{title:16} {median:9.3} ({interval}; all: {min:.3} to {max:.3})")
     }
 }
 

@@ -33,9 +33,9 @@ pub(super) fn accept(listener: &TcpListener) -> io::Result<OwnedFd> {
     Ok(stream.into())
 }
 
-/// Takes the next client and upgrades it, whatever path it asks for. It must not send more before
-/// it is answered.
-pub(super) fn accept_upgraded(listener: &TcpListener) -> io::Result<OwnedFd> {
+/// Takes the next client and upgrades it, whatever path it asks for; the path too. It must not send
+/// more before it is answered.
+pub(super) fn accept_upgraded(listener: &TcpListener) -> io::Result<(OwnedFd, String)> {
     let (mut stream, _) = listener.accept()?;
     stream.set_nodelay(true)?;
     let mut head = Vec::new();
@@ -56,7 +56,7 @@ pub(super) fn accept_upgraded(listener: &TcpListener) -> io::Result<OwnedFd> {
     let mut response = Vec::new();
     upgrade.append_response(&mut response);
     stream.write_all(&response)?;
-    Ok(stream.into())
+    Ok((stream.into(), request.path.to_owned()))
 }
 
 /// `count` connections, both ends: the side that listened, the side that connected.

@@ -71,8 +71,12 @@ const WIDTH: usize = 80;
 /// The most telling first: a narrow terminal cuts the rest.
 pub(super) fn line(opened: u32, sample: &Sample, whole: &Tally) -> String {
     let lost: u32 = whole.lost_connections.values().sum();
-    let errors =
-        whole.duplicated + whole.reordered + whole.unknown + whole.failed + u64::from(lost);
+    let errors = whole.duplicated
+        + whole.reordered
+        + whole.unknown
+        + whole.too_old
+        + whole.failed
+        + u64::from(lost);
     let latency = sample.latency_us.as_ref().map_or(String::new(), |latency| {
         format!("  p50 {:.0} us  p99 {:.0} us", latency.p50, latency.p99)
     });

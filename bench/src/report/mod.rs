@@ -75,6 +75,7 @@ struct Messages {
     dropped_by_policy: u64,
     undelivered_at_forced_close: u64,
     unknown: u64,
+    too_old: u64,
 }
 
 /// Percentiles, in microseconds.
@@ -133,6 +134,7 @@ impl Messages {
             dropped_by_policy: tally.dropped_by_policy,
             undelivered_at_forced_close: tally.undelivered_at_forced_close,
             unknown: tally.unknown,
+            too_old: tally.too_old,
         }
     }
 }
@@ -222,7 +224,7 @@ impl Report {
     fn judge(&mut self, slo: &Slo) {
         self.slo = slo.judge(|metric| self.figure(metric));
         let messages = &self.messages;
-        let clean = messages.unknown == 0
+        let clean = messages.unknown + messages.too_old == 0
             && [
                 (Metric::Loss, messages.lost),
                 (Metric::Duplicated, messages.duplicated),
@@ -288,7 +290,7 @@ impl Report {
             writeln!(
                 out,
                 "messages     expected {}, sent {}, delivered {}, lost {}, dropped by policy {}, cut off {}, \
-                 duplicated {}, reordered {}, unknown {}",
+                 duplicated {}, reordered {}, unknown {}, too old to tell {}",
                 messages.expected,
                 messages.sent,
                 messages.delivered,
@@ -297,7 +299,8 @@ impl Report {
                 messages.undelivered_at_forced_close,
                 messages.duplicated,
                 messages.reordered,
-                messages.unknown
+                messages.unknown,
+                messages.too_old
             )?;
             let asked = self.rate.asked.map_or("closed loop".to_owned(), |r| format!("asked {r}"));
             let what = if self.fanout.is_some() { "publications" } else { "messages" };
