@@ -80,9 +80,15 @@ impl Slo {
         self.objectives.iter().map(judge).collect()
     }
 
+    /// The first bound of `metric`, latencies in microseconds.
+    pub(crate) fn bound(&self, metric: Metric) -> Option<f64> {
+        let first = self.objectives.iter().find(|objective| objective.metric == metric);
+        first.map(|objective| objective.bound)
+    }
+
     /// Whether an objective bounds `metric`: then it alone says how much of it is acceptable.
     pub(crate) fn bounds(&self, metric: Metric) -> bool {
-        self.objectives.iter().any(|objective| objective.metric == metric)
+        self.bound(metric).is_some()
     }
 }
 

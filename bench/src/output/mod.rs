@@ -46,8 +46,8 @@ pub(crate) struct OutputArgs {
 }
 
 /// Tells of a part of a longer run, in a line that stays, unless nothing shall be shown.
-pub(crate) fn tell(args: &OutputArgs, text: &str) {
-    progress::Progress::new(args).tell(text);
+pub(crate) fn tell(quiet: bool, text: &str) {
+    progress::Progress::new(&OutputArgs { quiet, ..OutputArgs::default() }).tell(text);
 }
 
 /// A file that cannot be written.

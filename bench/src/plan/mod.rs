@@ -49,7 +49,7 @@ pub(crate) enum PlanError {
 pub(crate) fn run(args: &PlanArgs) -> Result<Verdict, PlanError> {
     check(args)?;
     dial::raise_file_limit();
-    output::tell(&args.output(), &survey::announcement(args));
+    output::tell(args.quiet, &survey::announcement(args));
     let start = Instant::now();
     let survey = Survey::measure(args)?;
     let report = Report::new(args, survey, start.elapsed());

@@ -100,7 +100,7 @@ fn descriptors(target: &Target, costs: &Costs, machine: &Machine) -> Need {
     let (amount, basis) = match &costs.descriptors {
         Some(line) => {
             let basis = measured(line.measured_to(), target.connections, "connections");
-            (line.at(target.connections), basis)
+            (line.at(target.connections), basis + "; the hard limit of its process can be raised")
         }
         None => (target.connections, "assumed: one a connection".to_owned()),
     };

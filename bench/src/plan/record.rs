@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) target: Target,
     pub(crate) searches: Vec<Search>,
     pub(crate) windows: Vec<Window>,
+    /// What p99 from due may be, if it is bounded.
+    pub(crate) objective_p99_us: Option<f64>,
     pub(crate) costs: Costs,
     /// Deliveries a second at the edge, by connections.
     pub(crate) usl: Option<Usl>,
@@ -54,6 +56,8 @@ pub(crate) struct Search {
     /// Whether the last three are within 5 %.
     pub(crate) repeatable: bool,
     pub(crate) ended_by: Option<Wall>,
+    /// Why the last window that did not pass did not.
+    pub(crate) why: Option<String>,
     pub(crate) windows: u32,
     pub(crate) windows_invalid: u32,
 }

