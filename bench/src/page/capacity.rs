@@ -82,7 +82,7 @@ fn write_needs(out: &mut String, plan: &Plan) -> std::fmt::Result {
         out,
         "<div class=\"scroll\"><table><caption>What the target needs, cores and link at {} % load\
          </caption><thead><tr><th></th><th scope=\"col\">to provide</th><th scope=\"col\">here</th>\
-         <th scope=\"col\">share</th><th scope=\"col\">of what is here</th><th scope=\"col\">\
+         <th scope=\"col\">share</th><th scope=\"col\">of what is here</th><th scope=\"col\" class=\"words\">\
          resting on</th></tr></thead><tbody>",
         plain(plan.target.load_percent)
     )?;
@@ -205,7 +205,7 @@ fn memory(plan: &Plan) -> String {
     let Some(line) = &plan.costs.memory else { return String::new() };
     let points: Vec<_> = line.points.iter().copied().filter(|(count, _)| *count > 0.0).collect();
     let target = plan.target.connections;
-    extrapolation("Memory by connections", "connections", points, target, bytes, |count| {
+    extrapolation("Memory by connections", "connections", points, target, decimal, |count| {
         line.at(count)
     })
 }
@@ -256,6 +256,17 @@ fn extrapolation(
     figure(title, "What was measured, and how far the target lies beyond it", &x, &y, &series)
 }
 
+/// Bytes in steps of a thousand, which are round where the axis has its ticks.
+fn decimal(count: f64) -> String {
+    match count {
+        ..999.5 => format!("{} B", plain(count)),
+        ..999.5e3 => format!("{} kB", plain(count / 1e3)),
+        ..999.5e6 => format!("{} MB", plain(count / 1e6)),
+        ..999.5e9 => format!("{} GB", plain(count / 1e9)),
+        _ => format!("{} TB", plain(count / 1e12)),
+    }
+}
+
 /// Places from one end to the other, even on a logarithmic axis.
 fn steps(from: f64, to: f64) -> Vec<f64> {
     (0..=CURVE).map(|step| from * (to / from).powf(f64::from(step) / f64::from(CURVE))).collect()
@@ -268,7 +279,7 @@ fn write_searches(out: &mut String, plan: &Plan, objectives: &str) -> std::fmt::
          <th scope=\"col\">connections</th><th scope=\"col\">rate</th>\
          <th scope=\"col\">deliveries/s</th><th scope=\"col\">last ascents</th>\
          <th scope=\"col\">windows</th><th scope=\"col\">invalid</th>\
-         <th scope=\"col\">ended by</th></tr></thead><tbody>",
+         <th scope=\"col\" class=\"words\">ended by</th></tr></thead><tbody>",
         escape(objectives)
     )?;
     for search in &plan.searches {
@@ -348,7 +359,7 @@ fn write_windows(out: &mut String, plan: &Plan) -> std::fmt::Result {
          <th scope=\"col\">connections</th><th scope=\"col\">offered/s</th>\
          <th scope=\"col\">deliveries/s</th><th scope=\"col\">p50</th><th scope=\"col\">p99</th>\
          <th scope=\"col\">server</th><th scope=\"col\">generator</th>\
-         <th scope=\"col\">outcome</th></tr></thead><tbody>",
+         <th scope=\"col\" class=\"words\">outcome</th></tr></thead><tbody>",
         plan.windows.len()
     )?;
     for window in &plan.windows {

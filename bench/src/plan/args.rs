@@ -47,7 +47,7 @@ pub(crate) struct PlanArgs {
     /// How many connections to search with, one search each.
     #[arg(long, visible_alias = "subscribers", value_delimiter = ',', default_value = "10,30,100,200,500,1000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) connections: Vec<u32>,
-    /// Lowest rate a search may offer: messages, or publications, a second.
+    /// Lowest rate a search may offer: messages, or publications, a second; at least ten a window.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) min_rate: u64,
     /// Highest rate a search may offer.
@@ -171,11 +171,13 @@ impl PlanArgs {
         let audience = if self.publish.is_some() { f64::from(connections) } else { 1.0 };
         let guess = last_deliveries.map_or(FIRST_DELIVERIES, |deliveries| deliveries * CAUTION);
         let start = (guess / audience) as u64;
-        Bounds {
-            min: self.min_rate,
-            start: start.clamp(self.min_rate, self.max_rate),
-            max: self.max_rate,
-        }
+        let (min, max) = (self.lowest_rate(), self.max_rate);
+        Bounds { min, start: start.clamp(min, max), max }
+    }
+
+    /// The lowest rate that may be offered: in a window without messages every server is slow.
+    pub(super) fn lowest_rate(&self) -> u64 {
+        self.min_rate.max((MESSAGES_MIN / self.window.as_secs_f64()).ceil() as u64)
     }
 }
 
@@ -205,3 +207,6 @@ const FIRST_DELIVERIES: f64 = 4_000.0;
 
 /// Share of what the search before found that the next begins with.
 const CAUTION: f64 = 0.7;
+
+/// Messages that are due in a window at least.
+const MESSAGES_MIN: f64 = 10.0;

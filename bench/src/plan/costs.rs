@@ -83,9 +83,10 @@ impl Measured {
         line(self.idle_points(|idle| Some(idle.cpu_us_per_s)))
     }
 
-    /// Cores the server used at rest, with the fewest connections.
+    /// Cores the server used at rest: in the calmest of the idle rounds.
     fn at_rest(&self) -> f64 {
-        self.idle.first().map_or(0.0, |idle| idle.cpu_us_per_s / 1e6)
+        let cores = self.idle.iter().map(|idle| idle.cpu_us_per_s / 1e6);
+        cores.reduce(f64::min).unwrap_or(0.0)
     }
 
     /// Of windows that passed: in others the server may have been doing something else. What it
@@ -97,7 +98,7 @@ impl Measured {
         let both: Vec<_> = passed
             .filter_map(|window| {
                 let terms = [window.deliveries_per_s, window.achieved];
-                Some((terms, (window.server_cores? - base_cores).max(0.0)))
+                Some((terms, window.server_cores? - base_cores))
             })
             .collect();
         let deliveries: Vec<_> = both.iter().map(|([d, _], cores)| ([*d], *cores)).collect();

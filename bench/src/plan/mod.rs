@@ -35,8 +35,8 @@ use survey::Survey;
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlanError {
-    #[error("--min-rate is above --max-rate")]
-    Bounds,
+    #[error("--max-rate is below {0}: that is --min-rate, or ten messages a window")]
+    Bounds(u64),
     #[error("the window and its warm-up are too long for --max-rate: {0} publications at most")]
     Publications(u64),
     #[error(transparent)]
@@ -66,8 +66,8 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Verdict, PlanError> {
 
 /// What no single flag can tell.
 fn check(args: &PlanArgs) -> Result<(), PlanError> {
-    if args.min_rate > args.max_rate {
-        return Err(PlanError::Bounds);
+    if args.lowest_rate() > args.max_rate {
+        return Err(PlanError::Bounds(args.lowest_rate()));
     }
     let seconds = (args.warm_up + args.window).as_secs_f64();
     let count = args.max_rate as f64 * seconds;
