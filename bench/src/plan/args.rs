@@ -169,7 +169,7 @@ impl PlanArgs {
     /// likely there is only a wall to find.
     pub(super) fn bounds(&self, connections: u32, last_deliveries: Option<f64>) -> Bounds {
         let audience = if self.publish.is_some() { f64::from(connections) } else { 1.0 };
-        let guess = last_deliveries.map_or(FIRST_DELIVERIES, |deliveries| deliveries * CAUTION);
+        let guess = last_deliveries.map_or(0.0, |last| last * CAUTION).max(FIRST_DELIVERIES);
         let start = (guess / audience) as u64;
         let (min, max) = (self.lowest_rate(), self.max_rate);
         Bounds { min, start: start.clamp(min, max), max }
@@ -202,7 +202,8 @@ const WINDOW_MIN: Duration = Duration::from_millis(100);
 /// Publications of longer ones could not all be accounted for.
 const WINDOW_MAX: Duration = Duration::from_secs(600);
 
-/// Messages a second of the first window of the first search.
+/// Messages a second of the first window of a search, at least: to double a rate takes fewer
+/// windows than to halve it.
 const FIRST_DELIVERIES: f64 = 4_000.0;
 
 /// Share of what the search before found that the next begins with.

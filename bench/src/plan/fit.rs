@@ -98,15 +98,24 @@ fn solve_for<const TERMS: usize>(
         }
     }
     for term in (0..TERMS).filter(|term| !kept[*term]) {
-        for other in 0..TERMS {
-            matrix[term][other] = 0.0;
-            matrix[other][term] = 0.0;
-        }
-        matrix[term][term] = 1.0;
-        right[term] = 0.0;
+        leave_out(&mut matrix, &mut right, term);
     }
     let solved = solve(matrix, right)?;
     Some(std::array::from_fn(|term| solved[term] / scale[term]))
+}
+
+/// Changes normal equations so that coefficient `term` is 0.
+pub(super) fn leave_out<const N: usize>(
+    matrix: &mut [[f64; N]; N],
+    right: &mut [f64; N],
+    term: usize,
+) {
+    for row in matrix.iter_mut() {
+        row[term] = 0.0;
+    }
+    matrix[term] = [0.0; N];
+    matrix[term][term] = 1.0;
+    right[term] = 0.0;
 }
 
 /// Gauss' elimination with the largest pivot; `None`: there is no single solution.
@@ -127,8 +136,9 @@ pub(super) fn solve<const N: usize>(
         right.swap(column, pivot);
         for row in column + 1..N {
             let share = matrix[row][column] / matrix[column][column];
-            for place in column..N {
-                matrix[row][place] -= share * matrix[column][place];
+            let above = matrix[column];
+            for (value, above) in matrix[row].iter_mut().zip(above).skip(column) {
+                *value -= share * above;
             }
             right[row] -= share * right[column];
         }

@@ -310,7 +310,7 @@ mod tests {
         let mut steady = 0;
         for seed in 0..200 {
             let mut random = fastrand::Rng::with_seed(seed);
-            // Each window's capacity is off by up to 3 %, and every tenth is spoiled by a neighbour.
+            // Each window's capacity is off by up to 3 %, and a neighbour spoils every tenth.
             let (found, _) = run(BOUNDS, |rate| {
                 let spoiled = random.f64() < 0.1;
                 let capacity = 50_000.0 * (0.97 + 0.06 * random.f64());

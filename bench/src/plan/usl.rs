@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Quality, solve};
+use super::fit::{Quality, leave_out, solve};
 
 /// The law with its parameters. The field names are those of the JSON form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -136,12 +136,7 @@ fn beginning(points: &[(f64, f64)], free: [bool; 3]) -> [f64; 3] {
         }
     }
     for row in (0..3).filter(|row| !free[*row]) {
-        for other in 0..3 {
-            matrix[row][other] = 0.0;
-            matrix[other][row] = 0.0;
-        }
-        matrix[row][row] = 1.0;
-        right[row] = 0.0;
+        leave_out(&mut matrix, &mut right, row);
     }
     let best = points.iter().map(|(n, x)| x / n).fold(0.0, f64::max);
     match solve(matrix, right) {
