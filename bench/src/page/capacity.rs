@@ -286,6 +286,9 @@ fn write_searches(out: &mut String, plan: &Plan, objectives: &str) -> std::fmt::
         let ends: Vec<_> = search.ends.iter().map(|end| grouped(*end as f64)).collect();
         let wall = match search.ended_by {
             Some(Wall::Server) => "the server",
+            Some(Wall::Generator) if search.rate.is_none() => {
+                "the generator, which could keep none"
+            }
             Some(Wall::Generator) => "the generator: at least that",
             Some(Wall::Ceiling) => "the highest rate allowed: at least that",
             None => "nothing",
@@ -318,6 +321,7 @@ fn write_costs(out: &mut String, plan: &Plan) -> std::fmt::Result {
         }
     };
     add("memory of a connection", &costs.memory, bytes);
+    add("kernel's memory of a connection", &costs.kernel, bytes);
     add("descriptors of a connection", &costs.descriptors, plain);
     add("CPU of an idle connection, a second", &costs.idle, time);
     add("CPU of a handshake", &costs.handshake, time);

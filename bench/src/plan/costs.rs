@@ -29,6 +29,7 @@ impl Measured {
         }
         let costs = Costs {
             memory: self.memory(&mut notes),
+            kernel: self.kernel(&mut notes),
             descriptors: line(self.idle_points(|idle| idle.descriptors)),
             idle: self.idle_cpu(&mut notes),
             handshake: line(self.handshakes.clone()),
@@ -66,6 +67,20 @@ impl Measured {
             Some(_) => {}
         }
         line
+    }
+
+    /// The whole machine's, so that anything else it does shows in the points.
+    fn kernel(&self, notes: &mut Vec<String>) -> Option<Line> {
+        let line = line(self.idle_points(|idle| idle.kernel_growth_bytes));
+        let trusted = line.filter(|line| line.per_unit > 0.0 && line.quality.r_squared >= TRUSTED);
+        if trusted.is_none() && !self.idle.is_empty() {
+            notes.push(
+                "the kernel's memory did not grow in step with the connections, so what sockets \
+                 cost it is left out of the memory"
+                    .to_owned(),
+            );
+        }
+        trusted
     }
 
     fn idle_cpu(&self, notes: &mut Vec<String>) -> Option<Line> {
@@ -168,6 +183,7 @@ mod tests {
             connections,
             rss_bytes,
             rss_before_bytes: 10e6,
+            kernel_growth_bytes: Some(8_000.0 * connections_f),
             descriptors: Some(20.0 + connections_f),
             cpu_us_per_s: 1_000.0 + 2.0 * connections_f,
             pings,
@@ -200,6 +216,7 @@ mod tests {
         near(memory.base, 10e6);
         near(memory.per_unit, 5_000.0);
         assert_eq!(memory.points.len(), 4, "nothing is a point too");
+        near(costs.kernel.expect("fitted").per_unit, 8_000.0);
         near(costs.descriptors.expect("fitted").per_unit, 1.0);
         near(costs.idle.expect("pings came").per_unit, 2.0);
         near(costs.handshake.expect("fitted").per_unit, 50.0);
@@ -215,6 +232,12 @@ mod tests {
         let (costs, notes) = measured(7).costs(false, true);
         assert!(costs.memory.is_none() && costs.delivery.is_none());
         assert!(notes[0].contains("--server-pid"), "{notes:?}");
+        let mut shared = measured(7);
+        for (idle, other) in shared.idle.iter_mut().zip([9e6, 1e6, 2e6]) {
+            idle.kernel_growth_bytes = Some(other);
+        }
+        let (costs, notes) = shared.costs(true, true);
+        assert!(costs.kernel.is_none() && notes[0].contains("kernel's memory"), "{notes:?}");
         let (costs, notes) = measured(0).costs(true, true);
         assert!(costs.idle.is_none() && notes[0].contains("no ping"), "{notes:?}");
         let (_, notes) = Measured::default().costs(true, true);

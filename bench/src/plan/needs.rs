@@ -68,9 +68,20 @@ fn need(
 
 /// Nothing waits for memory, so there is no share of it to keep free for a queue.
 fn memory(target: &Target, costs: &Costs, machine: &Machine) -> Need {
-    let amount = costs.memory.as_ref().map(|line| line.at(target.connections));
+    let kernel = costs.kernel.as_ref().map(|line| line.per_unit);
+    let amount = costs
+        .memory
+        .as_ref()
+        .map(|line| line.at(target.connections) + kernel.unwrap_or(0.0) * target.connections);
     let basis = match &costs.memory {
-        Some(line) => measured(line.measured_to(), target.connections, "connections"),
+        Some(line) => {
+            let of_kernel = match kernel {
+                Some(_) => "with the kernel's for sockets",
+                None => "without the kernel's for its sockets",
+            };
+            let basis = measured(line.measured_to(), target.connections, "connections");
+            format!("{basis}; {of_kernel}")
+        }
         None => "not measured".to_owned(),
     };
     need("memory", "bytes", amount, 1.0, machine.memory_bytes, basis)
@@ -176,6 +187,7 @@ mod tests {
     fn costs() -> Costs {
         Costs {
             memory: line(20e6, 5_000.0, 4_000.0),
+            kernel: line(0.0, 4_000.0, 4_000.0),
             descriptors: line(30.0, 1.0, 4_000.0),
             idle: line(500.0, 2.0, 4_000.0),
             handshake: line(0.0, 50.0, 4_000.0),
@@ -207,8 +219,9 @@ mod tests {
             let found = found.expect("a figure");
             assert!((found / wanted - 1.0).abs() < 1e-9, "{found} is not {wanted}");
         };
-        near(of("memory").amount, 5.02e9);
-        near(of("memory").provide, 5.02e9);
+        // 5.02 GB of its own, 4 of the kernel's.
+        near(of("memory").amount, 9.02e9);
+        near(of("memory").provide, 9.02e9);
         // 0.1 at rest, 0.75 for deliveries, 0.02 for publications, 0.05 for handshakes, 2 idle.
         near(of("cores").amount, 2.92);
         near(of("cores").provide, 2.92 / 0.6);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::fanout::{self, FanoutError};
 use crate::report::Report;
 use crate::run::{self, Pace, RunError, Scenario};
+use crate::server::ServerUse;
 use crate::slo::Metric;
 use crate::verdict::Verdict;
 use crate::{connect, payload};
@@ -35,6 +36,8 @@ pub(super) struct Idle {
     pub(super) rss_bytes: f64,
     /// Before the first connection of this run.
     pub(super) rss_before_bytes: f64,
+    /// Half of what the kernel's memory grew by since then: both ends are on this machine.
+    pub(super) kernel_growth_bytes: Option<f64>,
     pub(super) descriptors: Option<f64>,
     pub(super) cpu_us_per_s: f64,
     pub(super) pings: u64,
@@ -75,7 +78,7 @@ pub(super) fn window(args: &PlanArgs, connections: u32, rate: u64) -> Result<Win
         p99_us: at(&tally.latency, 0.99),
         raw_p99_us: at(&tally.latency_raw, 0.99),
         lag_p99_us: at(&tally.lag, 0.99),
-        server_cores: outcome.server.map(|server| cores(server.cpu_ns)),
+        server_cores: outcome.server.map(|server| cores(busy_ns(&server))),
         generator_cores: cores(tally.cpu_ns),
         outcome: Outcome::Pass,
         why: None,
@@ -158,8 +161,9 @@ pub(super) fn idle(args: &PlanArgs, connections: u32) -> Result<Option<Idle>, Pr
         connections,
         rss_bytes: server.rss_bytes as f64,
         rss_before_bytes: server.rss_bytes.saturating_sub(server.rss_growth_bytes) as f64,
+        kernel_growth_bytes: server.kernel_growth_bytes.map(|bytes| bytes as f64 / 2.0),
         descriptors,
-        cpu_us_per_s: server.cpu_ns as f64 / 1e3 / args.hold.as_secs_f64(),
+        cpu_us_per_s: busy_ns(&server) as f64 / 1e3 / args.hold.as_secs_f64(),
         pings: outcome.tally.pings,
     }))
 }
@@ -169,7 +173,13 @@ pub(super) fn idle(args: &PlanArgs, connections: u32) -> Result<Option<Idle>, Pr
 pub(super) fn handshakes(args: &PlanArgs, count: u32) -> Result<(Option<f64>, f64), ProbeError> {
     let (report, outcome) = connect::measure(&args.handshakes(count))?;
     check_opened(count, outcome.opened, &outcome.failures)?;
-    Ok((outcome.server.map(|server| server.cpu_ns as f64 / 1e3), report.rate_achieved()))
+    Ok((outcome.server.map(|server| busy_ns(&server) as f64 / 1e3), report.rate_achieved()))
+}
+
+/// What the server's process used, or its core if that was more: softirqs are no process's.
+fn busy_ns(server: &ServerUse) -> u64 {
+    let core_ns = server.core_busy.map_or(0, |busy| busy.as_nanos() as u64);
+    server.cpu_ns.max(core_ns)
 }
 
 fn check_opened(

@@ -87,6 +87,8 @@ pub(crate) struct Window {
 pub(crate) struct Costs {
     /// Resident bytes by idle connections.
     pub(crate) memory: Option<Line>,
+    /// Bytes of the kernel by idle connections, half of what both ends take.
+    pub(crate) kernel: Option<Line>,
     /// Descriptors of its process by idle connections.
     pub(crate) descriptors: Option<Line>,
     /// CPU microseconds a second by idle connections, pings included.

@@ -36,6 +36,8 @@ struct Scenario {
     command: &'static str,
     /// What a window runs.
     engine: &'static str,
+    url: String,
+    publish: Option<String>,
     objectives: String,
     connections: Vec<u32>,
     size: u32,
@@ -44,6 +46,7 @@ struct Scenario {
     threads: u16,
     protocol: Option<&'static str>,
     server_pid: Option<u32>,
+    server_cpu: Option<usize>,
 }
 
 impl Report {
@@ -77,6 +80,8 @@ impl Report {
             scenario: Scenario {
                 command: "plan",
                 engine: if has_fanout { "fanout" } else { "echo" },
+                url: args.url.to_string(),
+                publish: args.publish.as_ref().map(ToString::to_string),
                 objectives: args.slo.to_string(),
                 connections: args.counts(),
                 size: args.size,
@@ -88,6 +93,7 @@ impl Report {
                     Protocol::None => "none",
                 }),
                 server_pid: args.server_pid,
+                server_cpu: args.server_cpu,
             },
             duration_s: duration.as_secs_f64(),
             plan: Plan {
@@ -172,6 +178,9 @@ impl Report {
             let base = format!("{:.1} MiB", line.base / 1_048_576.0);
             write_line(out, "memory", &base, "bytes a connection", line)?;
         }
+        if let Some(line) = &costs.kernel {
+            write_line(out, "kernel", "", "bytes a connection, half of both ends", line)?;
+        }
         if let Some(line) = &costs.descriptors {
             write_line(out, "descriptors", &format!("{:.0}", line.base), "a connection", line)?;
         }
@@ -209,7 +218,7 @@ fn write_search(out: &mut String, search: &Search) -> fmt::Result {
         }
         _ => write!(out, "no rate passed")?,
     }
-    write!(out, "; {}", ending(search.ended_by))?;
+    write!(out, "; {}", ending(search))?;
     if search.repeatable {
         let last: Vec<_> = ends[ends.len() - REPEATS..].iter().map(u64::to_string).collect();
         write!(out, "; repeats {}", last.join(" "))?;
@@ -221,12 +230,13 @@ fn write_search(out: &mut String, search: &Search) -> fmt::Result {
     }
 }
 
-fn ending(wall: Option<Wall>) -> &'static str {
-    match wall {
-        Some(Wall::Server) => "ended by the server",
-        Some(Wall::Generator) => "ended by the GENERATOR: at least that",
-        Some(Wall::Ceiling) => "ended by --max-rate: at least that",
-        None => "not ended",
+fn ending(search: &Search) -> &'static str {
+    match (search.ended_by, search.rate) {
+        (Some(Wall::Server), _) => "ended by the server",
+        (Some(Wall::Generator), Some(_)) => "ended by the GENERATOR: at least that",
+        (Some(Wall::Generator), None) => "the GENERATOR could not keep any",
+        (Some(Wall::Ceiling), _) => "ended by --max-rate: at least that",
+        (None, _) => "not ended",
     }
 }
 
@@ -338,9 +348,9 @@ fn search_notes(searches: &[Search]) -> Vec<String> {
     notes
 }
 
-/// How many servers as fast as the best window shown here.
+/// How many servers as fast as this one was at its own limit.
 fn fleet(target: &Target, searches: &[Search]) -> Option<String> {
-    let best = searches.iter().filter_map(|search| search.deliveries_per_s).fold(0.0, f64::max);
+    let best = edges(searches).into_iter().map(|(_, rate)| rate).fold(0.0, f64::max);
     let servers = (target.deliveries_per_s / (best * LOAD)).ceil();
     (best > 0.0).then(|| {
         format!(
