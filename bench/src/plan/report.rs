@@ -336,7 +336,7 @@ fn search_notes(searches: &[Search]) -> Vec<String> {
     if let Some(counts) = counts(&|search| search.ended_by == Some(Wall::Generator)) {
         notes.push(format!(
             "the generator, not the server, ended the search at {counts} connections: what the \
-             server can do there is not known; give it --threads or a machine of its own"
+             server can do there is not known; give it --threads, or a machine nothing else is busy on"
         ));
     }
     if let Some(counts) = counts(&|search| search.rate.is_some() && !search.repeatable) {
