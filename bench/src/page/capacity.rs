@@ -192,7 +192,9 @@ fn scalability(plan: &Plan) -> String {
         top = curve.iter().map(|(_, rate)| *rate).fold(top, f64::max);
         series.push(Series::line("scalability law", "first", curve));
     }
-    series.push(Series::dots("the server's limit", "second", server));
+    if !server.is_empty() {
+        series.push(Series::dots("the server's limit", "second", server));
+    }
     if !others.is_empty() {
         series.push(Series::dots("at least, not in the fit", "third", others));
     }
@@ -205,9 +207,14 @@ fn memory(plan: &Plan) -> String {
     let Some(line) = &plan.costs.memory else { return String::new() };
     let points: Vec<_> = line.points.iter().copied().filter(|(count, _)| *count > 0.0).collect();
     let target = plan.target.connections;
-    extrapolation("Memory by connections", "connections", points, target, decimal, |count| {
-        line.at(count)
-    })
+    extrapolation(
+        "Resident memory by connections",
+        "connections",
+        points,
+        target,
+        decimal,
+        |count| line.at(count),
+    )
 }
 
 fn cores(plan: &Plan) -> String {
@@ -221,7 +228,7 @@ fn cores(plan: &Plan) -> String {
         "deliveries a second",
         points,
         target.deliveries_per_s,
-        plain,
+        fraction,
         |rate| delivery.base_cores + us * rate / 1e6,
     )
 }
@@ -254,6 +261,11 @@ fn extrapolation(
     series.push(Series::dots("measured", "third", points));
     series.push(Series::dots("target", "second", vec![(target, cost(target))]));
     figure(title, "What was measured, and how far the target lies beyond it", &x, &y, &series)
+}
+
+/// A value whose first digit may stand far behind the point.
+fn fraction(value: f64) -> String {
+    if value >= 0.1 { plain(value) } else { format!("{value:.5}").trim_end_matches('0').to_owned() }
 }
 
 /// Bytes in steps of a thousand, which are round where the axis has its ticks.

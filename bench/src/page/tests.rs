@@ -150,7 +150,7 @@ fn a_plan_is_drawn_with_what_it_lacks_left_out() {
         "Latency by offered rate, 10 connections",
         "at least, not in the fit",
         "the generator: at least that",
-        "Memory by connections",
+        "Resident memory by connections",
         "bar over",
         "extrapolated 1000 times",
         "not measured",
