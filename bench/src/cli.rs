@@ -13,6 +13,7 @@ use crate::fanout::{self, FanoutArgs};
 use crate::limit::{self, LimitArgs};
 use crate::output::OutputArgs;
 use crate::pinning::Pin;
+use crate::plan::{self, PlanArgs};
 use crate::slo::Slo;
 use crate::target::Target;
 pub(crate) use crate::verdict::Verdict;
@@ -36,6 +37,8 @@ enum Command {
     Fanout(FanoutArgs),
     /// Open connections at a rate and time each handshake, from when it was due to the 101.
     Connect(HandshakeArgs),
+    /// Search for the highest load that meets objectives, and say what a target needs.
+    Plan(Box<PlanArgs>),
     /// Tell whether a run is worse than an earlier one of the same scenario.
     Compare(compare::CompareArgs),
     /// Draw a page with plots from the JSON of a run.
@@ -161,6 +164,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Idle(args) => idle::run(&args).map_err(|error| error.to_string()),
         Command::Connect(args) => connect::run(&args).map_err(|error| error.to_string()),
         Command::Fanout(args) => fanout::run(&args).map_err(|error| error.to_string()),
+        Command::Plan(args) => plan::run(&args).map_err(|error| error.to_string()),
         Command::Compare(args) => return compare::run(&args),
         Command::Report(args) => return render::run(&args),
         Command::Limit(args) => limit::run(&args).map_err(|error| error.to_string()),

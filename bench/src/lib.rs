@@ -23,6 +23,7 @@ mod output;
 mod page;
 mod payload;
 mod pinning;
+mod plan;
 mod recorded;
 mod render;
 mod report;

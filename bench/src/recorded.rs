@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::output::{Point, Sample};
+use crate::plan::Plan;
 
 /// Fields of a part whose names are not known here.
 pub(crate) type Fields = Map<String, Value>;
@@ -29,6 +30,7 @@ pub(crate) struct Recorded {
     pub(crate) server: Option<Fields>,
     pub(crate) generator: Fields,
     pub(crate) fanout: Option<Fields>,
+    pub(crate) plan: Option<Plan>,
     pub(crate) slo: Vec<Fields>,
     pub(crate) verdict: Option<String>,
     pub(crate) percentiles: Vec<Point>,

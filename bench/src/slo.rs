@@ -1,5 +1,6 @@
 //! Objectives a run is held to: `p99<=50ms,loss=0`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -79,9 +80,22 @@ impl Slo {
         self.objectives.iter().map(judge).collect()
     }
 
+    /// The first bound of `metric`, latencies in microseconds.
+    pub(crate) fn bound(&self, metric: Metric) -> Option<f64> {
+        let first = self.objectives.iter().find(|objective| objective.metric == metric);
+        first.map(|objective| objective.bound)
+    }
+
     /// Whether an objective bounds `metric`: then it alone says how much of it is acceptable.
     pub(crate) fn bounds(&self, metric: Metric) -> bool {
-        self.objectives.iter().any(|objective| objective.metric == metric)
+        self.bound(metric).is_some()
+    }
+}
+
+impl fmt::Display for Slo {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<_> = self.objectives.iter().map(|one| one.expression.as_str()).collect();
+        out.write_str(&texts.join(", "))
     }
 }
 

@@ -54,6 +54,25 @@ fn runs_are_as_documented() {
 }
 
 #[test]
+fn plans_are_as_documented() {
+    // The head is the same as that of a run.
+    let mut table = documented("plan");
+    let head = |path: &String| path.starts_with("tool.") || path.starts_with("environment.");
+    table.extend(documented("run").into_iter().filter(head));
+    let gateway = Gateway::dev(&[]);
+    let [url, publish] = gateway.urls();
+    let pid = gateway.pid().to_string();
+    let short =
+        ["--window=100ms", "--warm-up=0s", "--hold=100ms", "--idle=100", "--handshakes=100"];
+    let target = ["--target-connections=1000", "--target-deliveries=1000", "--connections=2,4,6,8"];
+    let arguments = ["plan", "--quiet", "--url", &url, "--publish", &publish, "--server-pid", &pid];
+    let more = ["--max-rate=200"];
+    let (_, report) = bench(&[&arguments[..], &short, &target, &more].concat());
+    // What is fitted depends on what a busy machine let pass, so not all of it must be there.
+    check(&table, &report, &[]);
+}
+
+#[test]
 fn limits_are_as_documented() {
     // The head is the same as that of a run.
     let mut table = documented("limit");

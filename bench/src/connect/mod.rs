@@ -22,6 +22,14 @@ use crate::traffic::Window;
 
 /// Runs the command.
 pub(crate) fn run(args: &HandshakeArgs) -> Result<Verdict, RunError> {
+    let (report, outcome) = measure(args)?;
+    say(report.text());
+    report::write(&report, &args.connect, &outcome.tally)?;
+    Ok(report.verdict())
+}
+
+/// Does the handshakes and writes nothing.
+pub(crate) fn measure(args: &HandshakeArgs) -> Result<(Report, Outcome), RunError> {
     let connect = &args.connect;
     if !connect.ramp.is_zero() {
         return Err(RunError::Ramp);
@@ -64,9 +72,7 @@ pub(crate) fn run(args: &HandshakeArgs) -> Result<Verdict, RunError> {
         server: ServerUse::between(before, before, after),
     };
     let report = Report::new("connect", connect, &scenario, &outcome);
-    say(report.text());
-    report::write(&report, connect, &outcome.tally)?;
-    Ok(report.verdict())
+    Ok((report, outcome))
 }
 
 /// The handshakes of one thread.

@@ -25,7 +25,7 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-pub(crate) use args::FanoutArgs;
+pub(crate) use args::{FanoutArgs, Protocol};
 pub(crate) use message::SIZE_MIN;
 pub(crate) use outcome::FanoutReport;
 pub(crate) use plan::PublishUrl;
@@ -69,6 +69,14 @@ impl From<GeneratorError> for FanoutError {
 
 /// Runs the command.
 pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
+    let (report, outcome) = measure(args)?;
+    say(report.text());
+    report::write(&report, &args.connect, &outcome.tally).map_err(RunError::File)?;
+    Ok(report.verdict())
+}
+
+/// Runs what `args` ask for, and writes nothing but what is written while it goes on.
+pub(crate) fn measure(args: &FanoutArgs) -> Result<(Report, Outcome), FanoutError> {
     let plan = Plan::new(args)?;
     let hall = Hall::new(args, &plan)?;
     run::prepare(&args.connect).map_err(RunError::Pin)?;
@@ -132,9 +140,7 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
         Outcome { opened, failures, dial_time, tally, samples: collected.samples, server };
     let report =
         Report::of_fanout(connect, &scenario(args), &outcome, fanout, args.scenario(&plan));
-    say(report.text());
-    report::write(&report, connect, &outcome.tally).map_err(RunError::File)?;
-    Ok(report.verdict())
+    Ok((report, outcome))
 }
 
 /// What a fan-out that was driven from another command came to.

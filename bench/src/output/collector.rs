@@ -102,7 +102,7 @@ pub(crate) fn collect(
         next: vec![0; thread_count.into()],
         end_ns: 0,
         open: VecDeque::new(),
-        progress: Progress::new(args.quiet),
+        progress: Progress::new(args),
         opened: 0,
         log: args.hlog.as_deref().map(Log::create).transpose()?,
         server_pid,

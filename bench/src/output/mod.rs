@@ -40,6 +40,14 @@ pub(crate) struct OutputArgs {
     /// Show no progress.
     #[arg(long)]
     pub(crate) quiet: bool,
+    /// Whether the run is a window of a longer one, which tells of each by [`tell`].
+    #[arg(skip)]
+    pub(crate) is_window: bool,
+}
+
+/// Tells of a part of a longer run, in a line that stays, unless nothing shall be shown.
+pub(crate) fn tell(quiet: bool, text: &str) {
+    progress::Progress::new(&OutputArgs { quiet, ..OutputArgs::default() }).tell(text);
 }
 
 /// A file that cannot be written.

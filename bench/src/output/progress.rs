@@ -1,10 +1,11 @@
 //! What a run shows while it goes on: on standard error, a line a second.
 //!
-//! On a terminal the line is written over, elsewhere each second has a line of its own.
+//! On a terminal the line is written over, elsewhere each second has a line of its own. Of a window
+//! of a longer run only what is written over is shown: one line at its end tells of it.
 
 use std::io::{self, IsTerminal, Write};
 
-use super::Sample;
+use super::{OutputArgs, Sample};
 use crate::tally::Tally;
 
 /// Where the progress goes.
@@ -14,18 +15,28 @@ pub(super) enum Progress {
     Quiet,
     /// To a terminal.
     Terminal,
+    /// To a terminal, in a line that is written over in the end too.
+    Passing,
     /// To a file or pipe.
     Lines,
 }
 
 impl Progress {
     /// As fits standard error, unless nothing shall be shown.
-    pub(super) fn new(quiet: bool) -> Self {
-        match quiet {
-            true => Self::Quiet,
-            false if io::stderr().is_terminal() => Self::Terminal,
-            false => Self::Lines,
+    pub(super) fn new(args: &OutputArgs) -> Self {
+        match (args.quiet, io::stderr().is_terminal()) {
+            (true, _) => Self::Quiet,
+            (false, true) if args.is_window => Self::Passing,
+            (false, true) => Self::Terminal,
+            (false, false) if args.is_window => Self::Quiet,
+            (false, false) => Self::Lines,
         }
+    }
+
+    /// Writes a line that stays.
+    pub(super) fn tell(self, text: &str) {
+        self.write(text);
+        self.end();
     }
 
     /// Connections are open, and the load begins.
@@ -54,7 +65,7 @@ impl Progress {
         let _ = match self {
             Self::Quiet => Ok(()),
             Self::Lines => writeln!(out, "{text}"),
-            Self::Terminal => {
+            Self::Terminal | Self::Passing => {
                 // A line that wraps could not be written over.
                 let width = rustix::termios::tcgetwinsize(&out).map_or(0, |size| size.ws_col);
                 let width = if width == 0 { WIDTH } else { usize::from(width) };

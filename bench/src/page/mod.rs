@@ -1,6 +1,7 @@
 //! A run as one page: verdict, figures, plots, tables. It opens without a network, asks for
 //! nothing, runs no script, and reads well on a phone and on a dark screen.
 
+mod capacity;
 mod plot;
 mod plots;
 mod tables;
@@ -31,6 +32,9 @@ fn write_page(out: &mut String, run: &Recorded) -> std::fmt::Result {
         include_str!("style.css")
     )?;
     writeln!(out, "<header><h1>{title}</h1><p>{}</p></header>", escape(&subtitle(run)))?;
+    if let Some(plan) = &run.plan {
+        return capacity::write_body(out, run, plan);
+    }
     write_verdict(out, run)?;
     write_figures(out, run)?;
     let (plots, latency) = (plots::all(run), tables::latency(run));
@@ -39,6 +43,9 @@ fn write_page(out: &mut String, run: &Recorded) -> std::fmt::Result {
 }
 
 fn title(run: &Recorded) -> String {
+    if let Some(plan) = &run.plan {
+        return capacity::title(plan);
+    }
     let connections = number(&run.connections, "asked").unwrap_or(0.0);
     let pace = match number(&run.rate, "asked") {
         Some(rate) => format!("{} {}/s, ", grouped(rate), run.rate_of()),

@@ -21,6 +21,28 @@ pub(super) struct Series {
     pub(super) class: &'static str,
     /// Points in the axes' own units, in the order they are joined.
     pub(super) points: Vec<(f64, f64)>,
+    pub(super) shape: Shape,
+}
+
+/// How the points of a series are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Joined.
+    Line,
+    /// Each by itself.
+    Dots,
+}
+
+impl Series {
+    /// Points that are joined.
+    pub(super) fn line(name: &'static str, class: &'static str, points: Vec<(f64, f64)>) -> Self {
+        Self { name, class, points, shape: Shape::Line }
+    }
+
+    /// Points by themselves.
+    pub(super) fn dots(name: &'static str, class: &'static str, points: Vec<(f64, f64)>) -> Self {
+        Self { name, class, points, shape: Shape::Dots }
+    }
 }
 
 /// One axis.
@@ -103,18 +125,21 @@ fn write_figure(
     series: &[Series],
 ) -> std::fmt::Result {
     write!(out, "<figure><figcaption><h2>{title}</h2>")?;
-    for Series { name, class, .. } in series {
-        write!(out, "<span class=\"key {class}\">{name}</span>")?;
+    for Series { name, class, shape, .. } in series {
+        let dot = if *shape == Shape::Dots { " dot" } else { "" };
+        write!(out, "<span class=\"key {class}{dot}\">{name}</span>")?;
     }
     write!(
         out,
         "</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}. {about}\">"
     )?;
     write_axes(out, x, y)?;
-    for Series { class, points, .. } in series {
-        if let [(one_x, one_y)] = points[..] {
-            let (cx, cy) = (across(x, one_x), up(y, one_y));
-            write!(out, "<circle class=\"{class}\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"3\"/>")?;
+    for Series { class, points, shape, .. } in series {
+        if *shape == Shape::Dots || points.len() == 1 {
+            for (px, py) in points {
+                let (cx, cy) = (across(x, *px), up(y, *py));
+                write!(out, "<circle class=\"{class}\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"3\"/>")?;
+            }
             continue;
         }
         write!(out, "<polyline class=\"{class}\" points=\"")?;

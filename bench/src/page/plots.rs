@@ -24,8 +24,8 @@ fn by_percentile(run: &Recorded) -> String {
         run.percentiles.iter().map(|point| (place(point.percentile), of(point))).collect()
     };
     let series = [
-        Series { name: "from due", class: "first", points: points(|p| p.latency_us) },
-        Series { name: "from sent", class: "second dashed", points: points(|p| p.latency_raw_us) },
+        Series::line("from due", "first", points(|p| p.latency_us)),
+        Series::line("from sent", "second dashed", points(|p| p.latency_raw_us)),
     ];
     if run.percentiles.is_empty() {
         return String::new();
@@ -55,9 +55,9 @@ fn latency_over_time(run: &Recorded) -> String {
         samples.iter().filter_map(point).collect()
     };
     let series = [
-        Series { name: "longest", class: "third", points: points(|l| l.max) },
-        Series { name: "p99", class: "second", points: points(|l| l.p99) },
-        Series { name: "p50", class: "first", points: points(|l| l.p50) },
+        Series::line("longest", "third", points(|l| l.max)),
+        Series::line("p99", "second", points(|l| l.p99)),
+        Series::line("p50", "first", points(|l| l.p50)),
     ];
     if series[0].points.is_empty() {
         return String::new();
@@ -75,11 +75,11 @@ fn rate_over_time(run: &Recorded) -> String {
     }
     let points: Vec<_> = samples.iter().map(|sample| (middle(sample), sample.rate)).collect();
     let name = if run.command() == "connect" { "opened" } else { "received" };
-    let mut series = vec![Series { name, class: "first", points }];
+    let mut series = vec![Series::line(name, "first", points)];
     // What a fan-out receives is not what was asked for.
     if let Some(asked) = number(&run.rate, "asked").filter(|_| run.fanout.is_none()) {
         let points = vec![(0.0, asked), (run.duration_s, asked)];
-        series.push(Series { name: "asked", class: "second dashed", points });
+        series.push(Series::line("asked", "second dashed", points));
     }
     let top = series.iter().flat_map(|series| &series.points).map(|(_, rate)| *rate);
     let y = Axis::linear(top.fold(0.0, f64::max), "", short);
@@ -116,7 +116,7 @@ fn thinned(samples: &[Sample], worse: impl Fn(&Sample, &Sample) -> bool) -> Vec<
 }
 
 /// A count in few letters: `50k`.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     match value {
         ..10_000.0 => grouped(value),
         ..1e6 => format!("{}k", plain(value / 1e3)),

@@ -106,3 +106,61 @@ fn figures_are_short() {
     assert_eq!(bytes(2048.0), "2\u{202f}048 B");
     assert_eq!(bytes(20480.0), "20 KiB");
 }
+
+#[test]
+fn a_plan_is_drawn_with_what_it_lacks_left_out() {
+    let window = |rate: u64, p99: f64, outcome: &str| {
+        format!(
+            r#"{{"connections": 10, "rate": {rate}, "achieved": {rate}, "deliveries_per_s": {rate},
+                "p50_us": 90, "p99_us": {p99}, "raw_p99_us": 80, "lag_p99_us": 5,
+                "server_cores": 0.5, "generator_cores": 0.4, "outcome": "{outcome}", "why": null}}"#
+        )
+    };
+    let windows =
+        [window(100, 200.0, "pass"), window(200, 9e4, "miss"), window(150, 1e3, "invalid")];
+    let text = format!(
+        r#"{{
+            "tool": {{"version": "0.1.0", "command": "tidegate-bench plan"}},
+            "scenario": {{"command": "plan", "objectives": "p99<=50ms, <b>"}},
+            "verdict": "pass",
+            "plan": {{
+                "target": {{"connections": 1000000, "deliveries_per_s": 500000, "audience": 1,
+                    "publications_per_s": 500000, "load_percent": 60}},
+                "searches": [{{"connections": 10, "rate": 100, "deliveries_per_s": 100,
+                    "ends": [101, 100, 100], "repeatable": true, "ended_by": "generator"}}],
+                "windows": [{}],
+                "objective_p99_us": 50000,
+                "costs": {{"memory": {{"base": 1e7, "per_unit": 5000,
+                    "points": [[0, 1e7], [1000, 1.5e7]], "quality": {{"points": 2}}}}}},
+                "needs": [
+                    {{"name": "memory", "unit": "bytes", "amount": 5e9, "provide": 5e9, "here": 1e9,
+                        "share_percent": 500, "of_server": true, "basis": "extrapolated 1000 times"}},
+                    {{"name": "cores", "unit": "cores", "basis": "not measured"}}],
+                "runs_out_first": "memory",
+                "notes": ["a <note>"]
+            }}
+        }}"#,
+        windows.join(",")
+    );
+    let page = page(&Recorded::parse(&text).expect("JSON"));
+    for wanted in [
+        "plan: 1\u{202f}000\u{202f}000 connections, 500\u{202f}000 deliveries/s",
+        "a &lt;note&gt;",
+        "p99&lt;=50ms, &lt;b&gt;",
+        "Latency by offered rate, 10 connections",
+        "at least, not in the fit",
+        "the generator: at least that",
+        "Resident memory by connections",
+        "bar over",
+        "extrapolated 1000 times",
+        "not measured",
+        "All 3 windows",
+    ] {
+        assert!(page.contains(wanted), "{wanted}\n{page}");
+    }
+    for unwanted in ["http://", "<script", "src=", "url(", "NaN", "inf,", "Cores by deliveries"] {
+        assert!(!page.contains(unwanted), "{unwanted}\n{page}");
+    }
+    // By rate, by connections, and memory.
+    assert_eq!(page.matches("<svg").count(), 3);
+}

@@ -219,6 +219,22 @@ impl Report {
         self.verdict
     }
 
+    /// What came of each objective.
+    pub(crate) fn objectives(&self) -> &[slo::Outcome] {
+        &self.slo
+    }
+
+    /// Why the figures are not the server's, if they are not.
+    pub(crate) fn why_invalid(&self) -> Option<&str> {
+        self.generator.why.as_deref()
+    }
+
+    /// Publications of a fan-out that were acknowledged, messages of an echo that came back or
+    /// handshakes that were done, a second.
+    pub(crate) fn rate_achieved(&self) -> f64 {
+        self.rate.achieved
+    }
+
     /// Holds the figures against `slo`. A ledger that is not clean is a miss without being asked:
     /// only who names the figure may accept some of it.
     fn judge(&mut self, slo: &Slo) {
