@@ -102,6 +102,38 @@
 //! and for the end of its stream. To only send one, use
 //! [`write_control`](conn::Conn::write_control). Dropping a connection closes its socket at once.
 //!
+//! # Keepalive
+//!
+//! A peer that is gone without a word is noticed by its silence. A read that times out may be
+//! repeated, so a loop can ask first:
+//!
+//! ```
+//! use std::cell::Cell;
+//! use std::rc::Rc;
+//! use std::time::{Duration, Instant};
+//!
+//! use tidegate::conn::{Conn, Control, Error};
+//!
+//! async fn listen(mut conn: Conn) -> Result<(), Error> {
+//!     let alive = Rc::new(Cell::new(true));
+//!     let heard = Rc::clone(&alive);
+//!     conn.set_pong_handler(move |_, _| {
+//!         heard.set(true);
+//!         Ok(())
+//!     });
+//!     loop {
+//!         conn.set_read_deadline(Some(Instant::now() + Duration::from_secs(30)));
+//!         match conn.read_message().await {
+//!             Ok(message) => println!("{} bytes", message.payload.len()),
+//!             Err(Error::TimedOut) if alive.take() => {
+//!                 conn.write_control(Control::Ping(b"")).await?;
+//!             }
+//!             Err(error) => return Err(error),
+//!         }
+//!     }
+//! }
+//! ```
+//!
 //! # One reader, one writer
 //!
 //! gorilla/websocket asks that a connection has one reader and one writer at a time; here the types

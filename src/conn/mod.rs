@@ -52,4 +52,4 @@ pub use upgrade::{AnswerError, Handshake, UpgradeError, UpgradeRefusal, Upgrader
 pub use write::WriteHalf;
 pub use writer::MessageWriter;
 
-pub use crate::ws::{CloseCode, DeflateParams, MessageKind, Role};
+pub use crate::ws::{CloseCode, DeflateParams, MessageKind, ProtocolError, Role};

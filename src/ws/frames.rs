@@ -45,6 +45,7 @@ impl Frames {
     /// The next piece of a frame's payload, empty if the frame is, consumed from `rest`; `None` if
     /// the bytes do not suffice, all of which are consumed then. `message_len` is how many bytes of
     /// the open message were given before.
+    #[inline]
     pub(super) fn next<'a>(
         &mut self,
         rest: &mut &'a mut [u8],
@@ -102,6 +103,7 @@ impl Frames {
     }
 
     /// Consumes a header when all of it is there, else holds what there is.
+    #[inline]
     fn next_header(
         &mut self,
         mut held: HeldHeader,
@@ -133,6 +135,7 @@ impl Frames {
 
     /// Checks a header against the message that is open and the limits, before any byte of the
     /// payload is taken.
+    #[inline]
     fn begin_frame(
         &mut self,
         header: &Header,
