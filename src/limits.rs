@@ -271,6 +271,25 @@ pub const INFLATE_BLOCK_MAX: usize = 64 * 1024;
 /// levels as are in use at once, at 300 KiB each.
 pub const DEFLATE_SPARES_MAX: usize = 8;
 
+/// Level of compression, default: zlib's own. A publication is compressed once, so what the level
+/// costs is shared by all its subscribers.
+pub const COMPRESSION_LEVEL_DEFAULT: u8 = 6;
+
+/// Highest level of compression.
+pub const COMPRESSION_LEVEL_MAX: u8 = 9;
+
+/// Bytes below which a message is not compressed, default: a message of its own has hardly anything
+/// to refer back to.
+pub const COMPRESSION_SIZE_MIN_DEFAULT: usize = 128;
+
+/// Window of the one compressed copy of a publication, in bits: the largest, which every client
+/// reads that does not ask for less.
+pub const SHARED_WINDOW_BITS: u8 = 15;
+
+/// Connections of one shard that keep a deflater between messages, at 300 KiB each; those past it
+/// have each message compressed by itself, which context takeover permits.
+pub const DEFLATERS_PER_SHARD_MAX: usize = 256;
+
 /// Bytes of the configuration file: far more than every key takes, little enough to read whole.
 pub const CONFIG_FILE_SIZE_MAX: u64 = 1024 * 1024;
 

@@ -111,6 +111,8 @@ pub struct Publication {
     /// When the gateway took the publish: the start of the delivery histogram.
     pub accepted_at: Instant,
     json: OnceLock<Arc<[u8]>>,
+    /// `None` inside: not worth having.
+    compressed_raw: OnceLock<Option<Arc<[u8]>>>,
 }
 
 impl Publication {
@@ -121,7 +123,14 @@ impl Publication {
         entry: Arc<Entry>,
         accepted_at: Instant,
     ) -> Self {
-        Self { channel, epoch, entry, accepted_at, json: OnceLock::new() }
+        Self {
+            channel,
+            epoch,
+            entry,
+            accepted_at,
+            json: OnceLock::new(),
+            compressed_raw: OnceLock::new(),
+        }
     }
 
     /// Its position; offset 0 if it is not part of the stream.
@@ -132,6 +141,22 @@ impl Publication {
     /// The raw protocol's frame, header included (RFC 6455 section 5.2, unmasked).
     pub fn raw_frame(&self) -> &Arc<[u8]> {
         self.entry.payload.frame()
+    }
+
+    /// The raw protocol's frame with the message compressed (RFC 7692), or `None` if that is not
+    /// shorter. The first call has `deflate` compress the message; threads that ask meanwhile wait,
+    /// no longer than the same work would take them.
+    pub fn compressed_raw_frame(
+        &self,
+        deflate: impl FnOnce(&[u8]) -> Vec<u8>,
+    ) -> Option<&Arc<[u8]>> {
+        let build = || {
+            let payload = &self.entry.payload;
+            let deflated = deflate(payload.bytes());
+            let is_shorter = deflated.len() < payload.bytes().len();
+            is_shorter.then(|| encode::shared_compressed_message(payload.kind(), &deflated))
+        };
+        self.compressed_raw.get_or_init(build).as_ref()
     }
 
     /// The push of the Centrifuge JSON protocol in a text frame, header included:

@@ -16,6 +16,7 @@ fn site() -> Site {
     let policy = Policy {
         echo: true,
         demo: true,
+        compression: false,
         origins: Origins::new(&[], true),
         allow_subscribe: Patterns::new(["*"]),
         allow_publish: Patterns::new(["*"]),

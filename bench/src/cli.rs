@@ -62,6 +62,10 @@ pub(crate) struct ConnectArgs {
     /// Addresses of this machine to connect from in turn, such as 127.0.1.1-127.0.1.8.
     #[arg(long, value_name = "FIRST-LAST")]
     pub(crate) source_ip: Option<Sources>,
+    /// Compress messages (permessage-deflate, each by itself) and have the server do so; payloads
+    /// are then text that can be compressed. A server that does not agree fails the connection.
+    #[arg(long)]
+    pub(crate) compression: bool,
     /// Generator threads, each with a ring of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: u16,
@@ -96,6 +100,7 @@ impl ConnectArgs {
             connections,
             ramp: Duration::ZERO,
             source_ip: None,
+            compression: false,
             threads: 1,
             server_pid: None,
             server_cpu: None,

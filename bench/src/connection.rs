@@ -3,6 +3,7 @@
 use tidegate::ring::Sock;
 use tidegate::ws::{CloseCode, Decoder, MessageKind, Opcode, Role, encode};
 
+use crate::compression::Codec;
 use crate::ledger::Ledger;
 use crate::payload::Header;
 
@@ -44,11 +45,12 @@ pub(crate) struct Awaited {
 }
 
 impl Connection {
-    /// A connection that has just been upgraded.
-    pub(crate) fn new(sock: Sock) -> Self {
+    /// A connection that has just been upgraded, `compressed` or not.
+    pub(crate) fn new(sock: Sock, compressed: bool) -> Self {
+        let new_decoder = if compressed { Decoder::with_deflate } else { Decoder::new };
         Self {
             sock,
-            decoder: Decoder::new(Role::Client),
+            decoder: new_decoder(Role::Client),
             ledger: Ledger::default(),
             frame: Vec::new(),
             control: Vec::new(),
@@ -70,12 +72,25 @@ impl Connection {
 
     /// Builds the message `header` describes; its payload is `payload` with that header at its
     /// head. Allocates only while `frame` grows to its size.
-    pub(crate) fn append_message(&mut self, header: Header, payload: &mut [u8], key: [u8; 4]) {
+    pub(crate) fn append_message(
+        &mut self,
+        header: Header,
+        payload: &mut [u8],
+        codec: Option<&mut Codec>,
+        key: [u8; 4],
+    ) {
         debug_assert!(self.is_free() && self.owed > 0);
         header.write(payload);
         self.owed -= 1;
         self.awaited = Some(Awaited { sequence: header.sequence, sent_ns: header.sent_ns });
-        encode::append_message_masked(&mut self.frame, MessageKind::Binary, payload, key);
+        let (frame, kind) = (&mut self.frame, MessageKind::Binary);
+        match codec {
+            None => encode::append_message_masked(frame, kind, payload, key),
+            Some(codec) => {
+                let deflated = codec.deflate(payload);
+                encode::append_compressed_message_masked(frame, kind, deflated, key);
+            }
+        }
     }
 
     /// Queues the answer to a ping.

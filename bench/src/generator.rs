@@ -53,15 +53,20 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
-    /// Takes the connections into a new ring and arms their receives. Payloads have `size` bytes.
-    pub(crate) fn new(dialed: Vec<Dialed>, size: usize) -> Result<Self, GeneratorError> {
+    /// Takes the connections into a new ring and arms their receives. Payloads have `size` bytes;
+    /// with `compression` connections have agreed on it.
+    pub(crate) fn new(
+        dialed: Vec<Dialed>,
+        size: usize,
+        compression: bool,
+    ) -> Result<Self, GeneratorError> {
         // The default of 50 us would make every message of a schedule late by as much.
         rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
         let mut generator = Self {
             driver: UringDriver::new(ring_sizes(size), bell.as_raw_fd())?,
             _bell: bell,
-            traffic: Traffic::new(dialed.len(), size),
+            traffic: Traffic::new(dialed.len(), size, compression),
             start: Instant::now(),
             unarmed: Vec::with_capacity(dialed.len()),
             next_look: Instant::now(),

@@ -6,6 +6,7 @@
 
 mod cli;
 mod compare;
+mod compression;
 mod connect;
 mod connection;
 #[cfg(test)]

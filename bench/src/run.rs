@@ -156,7 +156,7 @@ pub(crate) fn run(
 pub(crate) fn opening(connect: &ConnectArgs) -> Opening {
     let total = connect.connections;
     let sources = Sources::choose(connect.source_ip, &connect.url, total);
-    Opening { total, ramp: connect.ramp, sources }
+    Opening { total, ramp: connect.ramp, sources, compression: connect.compression }
 }
 
 /// Which of all connections thread `thread` opens.
@@ -187,7 +187,7 @@ fn generate(
     let Dialing { open, failures } = dial::dial_all(&opening(connect), numbers, |_| &connect.url)
         .map_err(GeneratorError::Dial)?;
     let opened = open.len() as u32;
-    let generator = Generator::new(open, scenario.size)?;
+    let generator = Generator::new(open, scenario.size, connect.compression)?;
     let _ = report.send(Dialed { opened, failures });
     drop(report);
     // No start: the run was given up.

@@ -38,6 +38,10 @@ pub(crate) struct Tally {
     pub(crate) started: u64,
     /// Those that failed, or were not tried because they would have.
     pub(crate) failed: u64,
+    /// Bytes received while it was measured, headers and control frames included.
+    pub(crate) wire_bytes: u64,
+    /// Bytes of messages received while it was measured, inflated.
+    pub(crate) payload_bytes: u64,
     /// Pings answered.
     pub(crate) pings: u64,
     /// Connections that ended before the run did, by cause.
@@ -73,6 +77,8 @@ impl Tally {
             received_in_window: 0,
             started: 0,
             failed: 0,
+            wire_bytes: 0,
+            payload_bytes: 0,
             pings: 0,
             lost_connections: BTreeMap::new(),
             latency: histogram(),
@@ -96,6 +102,8 @@ impl Tally {
         self.received_in_window += other.received_in_window;
         self.started += other.started;
         self.failed += other.failed;
+        self.wire_bytes += other.wire_bytes;
+        self.payload_bytes += other.payload_bytes;
         self.pings += other.pings;
         self.cpu_ns += other.cpu_ns;
         for (cause, count) in &other.lost_connections {

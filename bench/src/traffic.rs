@@ -10,6 +10,7 @@ use tidegate::frame::FrameBytes;
 use tidegate::ring::{Driver, Sock};
 use tidegate::ws::{DecodeLimits, Decoded, Event};
 
+use crate::compression::{self, Codec};
 use crate::connection::Connection;
 use crate::ledger::Arrival;
 use crate::payload::{HEADER_LEN, Header};
@@ -59,15 +60,23 @@ pub(crate) struct Traffic {
     pub(crate) tally: Tally,
     /// What every message holds behind its header.
     payload: Vec<u8>,
+    /// With compression.
+    codec: Option<Box<Codec>>,
     random: fastrand::Rng,
 }
 
 impl Traffic {
-    /// No connections yet, room for `capacity`; payloads will have `size` bytes.
-    pub(crate) fn new(capacity: usize, size: usize) -> Self {
+    /// No connections yet, room for `capacity`; payloads will have `size` bytes, and be compressed
+    /// if connections have agreed on that.
+    pub(crate) fn new(capacity: usize, size: usize, compression: bool) -> Self {
         let mut random = fastrand::Rng::new();
-        let mut payload = vec![0; size];
-        random.fill(&mut payload);
+        let payload = if compression {
+            compression::prose(&mut random, size)
+        } else {
+            let mut noise = vec![0; size];
+            random.fill(&mut noise);
+            noise
+        };
         Self {
             connections: Vec::with_capacity(capacity),
             open_count: 0,
@@ -76,13 +85,14 @@ impl Traffic {
             now_ns: 0,
             tally: Tally::new(),
             payload,
+            codec: compression.then(|| Box::new(Codec::new())),
             random,
         }
     }
 
     /// Adds a connection that has just been upgraded.
     pub(crate) fn add(&mut self, sock: Sock) {
-        self.connections.push(Connection::new(sock));
+        self.connections.push(Connection::new(sock, self.codec.is_some()));
         self.open_count += 1;
     }
 
@@ -151,7 +161,8 @@ impl Traffic {
             };
             let header = Header { due_ns, sent_ns: self.now_ns, connection: index, sequence };
             let key = self.random.u32(..).to_ne_bytes();
-            connection.append_message(header, &mut self.payload, key);
+            let codec = self.codec.as_deref_mut();
+            connection.append_message(header, &mut self.payload, codec, key);
             self.tally.sent += u64::from(self.window.holds(due_ns));
         }
         connection.frame.append(&mut connection.control);
@@ -170,6 +181,8 @@ impl Traffic {
 
     /// Takes what came from the server. `Err`: it broke the protocol, and a Close is queued.
     pub(crate) fn feed(&mut self, index: u32, mut input: &mut [u8]) {
+        let measured = self.window.holds(self.now_ns);
+        self.tally.wire_bytes += if measured { input.len() as u64 } else { 0 };
         while !input.is_empty() && !self.connections[index as usize].ended {
             let decoder = &mut self.connections[index as usize].decoder;
             let decoded = match decoder.handle(input, &LIMITS) {
@@ -184,14 +197,15 @@ impl Traffic {
             match event {
                 None | Some(Event::Pong(_)) => {}
                 Some(Event::Message(message)) => {
-                    let (header, intact) = match Header::read(&message.payload) {
-                        Some(header) => (
-                            Some(header),
-                            message.payload[HEADER_LEN..] == self.payload[HEADER_LEN..],
-                        ),
-                        None => (None, false),
+                    let payload = match &mut self.codec {
+                        Some(codec) if message.compressed => codec.inflate(&message),
+                        _ => Some(&*message.payload),
                     };
-                    self.on_message(index, header.filter(|_| intact));
+                    let payload = payload.unwrap_or_default();
+                    self.tally.payload_bytes += if measured { payload.len() as u64 } else { 0 };
+                    let header = Header::read(payload)
+                        .filter(|_| payload[HEADER_LEN..] == self.payload[HEADER_LEN..]);
+                    self.on_message(index, header);
                 }
                 Some(Event::Ping(payload)) => {
                     self.tally.pings += 1;

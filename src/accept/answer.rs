@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::lifecycle::Phase;
 use crate::protocol::admission::{Admitted, Entry, Page, Policy, Refusal, admit};
+use crate::ws::DeflateParams;
 use crate::ws::handshake::{HandshakeError, Request};
 
 use super::page;
@@ -15,6 +16,8 @@ pub enum Answer {
     Upgrade {
         /// What it is for.
         entry: Entry,
+        /// What the 101 says about compression.
+        deflate: Option<DeflateParams>,
         /// The 101, to be sent by the shard.
         response: Vec<u8>,
     },
@@ -65,7 +68,7 @@ impl Answer {
             Ok(Admitted::Socket { upgrade, entry }) => {
                 let mut response = Vec::new();
                 upgrade.append_response(&mut response);
-                Self::Upgrade { entry, response }
+                Self::Upgrade { entry, deflate: upgrade.deflate(), response }
             }
             Err(refusal) => Self::refusal(refusal, head_only),
         }

@@ -11,6 +11,7 @@ use crate::conn::exchange::{Exchange, HeadEnd};
 use crate::mail::{Handoff, Request as Mail};
 use crate::protocol::admission::{Entry, Refusal};
 use crate::ring::fd;
+use crate::ws::DeflateParams;
 use crate::ws::handshake::Request;
 
 /// For the line that says that there is no room.
@@ -35,8 +36,9 @@ pub(super) async fn handshake(shared: &Shared, socket: TcpStream, tcp_peer: Sock
         HeadEnd::TimedOut => return counters.handshakes_timed_out.add(1),
     };
     let response = match answer {
-        Answer::Upgrade { entry, response } => {
-            let granted = Granted { peer, entry, response, leftover: &received[head_len..] };
+        Answer::Upgrade { entry, deflate, response } => {
+            let granted =
+                Granted { peer, entry, deflate, response, leftover: &received[head_len..] };
             match client.hand_over(granted) {
                 Ok(()) => {
                     counters.handshakes_done.add(1);
@@ -109,6 +111,7 @@ fn note_refusal(shared: &Shared, refusal: &Refusal, peer: IpAddr) {
 struct Granted<'a> {
     peer: IpAddr,
     entry: Entry,
+    deflate: Option<DeflateParams>,
     response: Vec<u8>,
     leftover: &'a [u8],
 }
@@ -143,10 +146,10 @@ impl Client<'_> {
         fd::set_client_options(socket, self.shared.config.user_timeout)
             .map_err(|_| NotHandedOver::PeerGone)?;
         let socket = fd::duplicate(socket).map_err(|_| refused(Refusal::Full))?;
-        let Granted { peer, entry, response, leftover } = granted;
+        let Granted { peer, entry, deflate, response, leftover } = granted;
         // Copied, usually nothing: the room of the head is not worth keeping for it.
         let leftover = leftover.to_vec();
-        let handoff = Handoff { socket, response, leftover, peer, entry, permit };
+        let handoff = Handoff { socket, response, leftover, peer, entry, deflate, permit };
         lane.push(Mail::Connect(Box::new(handoff))).expect("room was seen by the only producer");
         lane.bell().ring();
         Ok(())

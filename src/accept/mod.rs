@@ -65,6 +65,7 @@ impl AcceptorConfig {
         let policy = Policy {
             echo: config.echo.enabled,
             demo: config.server.dev,
+            compression: config.server.compression.is_some(),
             origins: Origins::new(&config.server.origins, config.server.dev),
             allow_subscribe: patterns(&config.raw.allow_subscribe),
             allow_publish: patterns(&config.raw.allow_publish),

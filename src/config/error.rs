@@ -356,6 +356,20 @@ pub enum Warning {
         /// Where clients connect.
         listen: SocketAddr,
     },
+    /// A key of compression is set, and compression is off.
+    CompressionOff {
+        /// The key.
+        key: &'static str,
+        /// Where it was set.
+        at: Source,
+    },
+    /// No message is long enough to be compressed.
+    NothingCompressed {
+        /// Least size of a message that is compressed.
+        size_min: usize,
+        /// Size of the longest message there can be.
+        largest: usize,
+    },
     /// Publications may be longer than a request of the HTTP API.
     PublicationAboveApiBody {
         /// The limit of a publication.
@@ -382,6 +396,15 @@ impl fmt::Display for Warning {
                 f,
                 "--dev on {listen}: whoever reaches this address may subscribe and publish to \
                  every channel that is not restricted, and use /echo"
+            ),
+            Self::CompressionOff { key, at } => {
+                write!(f, "{at}: {key} has no effect while server.compression is false")
+            }
+            Self::NothingCompressed { size_min, largest } => write!(
+                f,
+                "server.compression is on but compresses nothing: \
+                 server.compression_min_size is {size_min} bytes and no message has more than \
+                 {largest}"
             ),
             Self::PublicationAboveApiBody { publication } => write!(
                 f,

@@ -202,6 +202,23 @@ pub(super) const KEYS: &[Key] = &[
         "File whose content is the API key; readable by its owner alone. Empty: no file. The key\n\
          may also come from TIDEGATE_API_KEY or --api-key, but never from this file.",
     ),
+    key(
+        "server.compression",
+        Preset::Switch(false),
+        "Whether messages are compressed for clients that offer permessage-deflate (RFC 7692). A\n\
+         publication is compressed once for all of them, but that still takes processor time: on for\n\
+         clients on slow or metered lines, off inside a data centre.",
+    ),
+    key(
+        "server.compression_level",
+        Preset::Count(limits::COMPRESSION_LEVEL_DEFAULT as u64),
+        "1, the fastest, to 9, the smallest.",
+    ),
+    key(
+        "server.compression_min_size",
+        Preset::Bytes(limits::COMPRESSION_SIZE_MIN_DEFAULT as u64),
+        "Messages shorter than this are sent as they are.",
+    ),
     dev(
         "server.drain",
         Preset::Seconds(limits::DRAIN_WINDOW_DEFAULT_S),

@@ -95,10 +95,21 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// The API key, if one is set.
     pub api_key: Option<Secret>,
+    /// How messages are compressed for clients that offer it; `None`: they are not.
+    pub compression: Option<Compression>,
     /// How long a drain spreads its closes.
     pub drain: Duration,
     /// `--dev`: any loopback origin and `null` accepted, demo page, everything allowed.
     pub dev: bool,
+}
+
+/// `[server] compression`: how messages are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// 1, the fastest, to 9, the smallest.
+    pub level: u8,
+    /// Messages with fewer bytes are sent as they are.
+    pub size_min: usize,
 }
 
 /// A secret that never shows in logs.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::error::{Allowed, ConfigError, Conflict, Warning};
+use super::error::{Allowed, ConfigError, Conflict, Source, Warning};
 use super::raw::{Inputs, RawConfig};
 use super::{
-    Config, Echo, Limits, Loaded, Log, LogFormat, Pattern, Raw, Secret, Server, api_key, origin,
+    Compression, Config, Echo, Limits, Loaded, Log, LogFormat, Pattern, Raw, Secret, Server,
+    api_key, origin,
 };
 use crate::limits;
 use crate::ws::{DecodeLimits, encode};
@@ -46,6 +47,7 @@ pub(super) fn resolve(
         warnings
             .push(Warning::PublicationAboveApiBody { publication: config.limits.publication_size });
     }
+    warn_of_compression(&typed, &config, &mut warnings);
     Ok(Loaded { config, warnings })
 }
 
@@ -72,9 +74,34 @@ fn resolve_server(
         origins,
         trusted_proxies: typed.list("server.trusted_proxies", Allowed::Networks, network)?,
         api_key,
+        compression: resolve_compression(typed)?,
         drain: typed.duration("server.drain", Duration::ZERO..=TIME_MAX)?,
         dev: typed.switch("server.dev")?,
     })
+}
+
+/// The level and the size are checked whether or not they count.
+fn resolve_compression(typed: &RawConfig) -> Result<Option<Compression>, ConfigError> {
+    let compression = Compression {
+        level: typed.count("server.compression_level", 1..=limits::COMPRESSION_LEVEL_MAX)?,
+        size_min: typed.bytes("server.compression_min_size", 0..=limits::MESSAGE_SIZE_MAX)?,
+    };
+    Ok(typed.switch("server.compression")?.then_some(compression))
+}
+
+/// Says so when compression is set to something that has no effect.
+fn warn_of_compression(typed: &RawConfig, config: &Config, warnings: &mut Vec<Warning>) {
+    let Some(Compression { size_min, .. }) = config.server.compression else {
+        let idle = ["server.compression_level", "server.compression_min_size"];
+        let set = idle.into_iter().filter(|key| typed.at(key) != Source::Default);
+        warnings.extend(set.map(|key| Warning::CompressionOff { key, at: typed.at(key) }));
+        return;
+    };
+    let echo_size = if config.echo.enabled { config.echo.message.message_size } else { 0 };
+    let largest = config.limits.publication_size.max(echo_size);
+    if size_min > largest {
+        warnings.push(Warning::NothingCompressed { size_min, largest });
+    }
 }
 
 fn resolve_shards(typed: &RawConfig, cores: usize) -> Result<NonZeroU16, ConfigError> {

@@ -16,7 +16,7 @@ use super::outgoing::Outgoing;
 use super::prepared::PreparedMessage;
 use super::writer::MessageWriter;
 use super::{ConnParts, Error};
-use crate::ws::deflate::DEFLATE_LEVEL_MAX;
+use crate::limits::COMPRESSION_LEVEL_MAX;
 use crate::ws::{MessageKind, utf8};
 
 /// The sending half of a connection, from [`Conn::split`](super::Conn::split). There is one, and it
@@ -179,7 +179,7 @@ impl WriteHalf {
     /// # Panics
     /// If the level is above 9.
     pub fn set_compression_level(&mut self, level: u8) {
-        assert!(level <= DEFLATE_LEVEL_MAX, "levels go from 0 to 9");
+        assert!(level <= COMPRESSION_LEVEL_MAX, "levels go from 0 to 9");
         if let Some(compress) = &mut self.compress {
             compress.set_level(level);
         }

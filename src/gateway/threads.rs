@@ -22,7 +22,7 @@ use crate::mail::{self, Permits, Post, Request, Sender};
 use crate::protocol::ProtocolLimits;
 use crate::ring::{RingFds, RingSizes, SetupError, UringDriver};
 use crate::session::{KeepaliveTimes, Millis};
-use crate::shard::{Shard, ShardSettings, SystemClock};
+use crate::shard::{CompressionSettings, Shard, ShardSettings, SystemClock};
 use crate::stats::{ShardStats, Stats};
 
 /// The running threads and what steers them.
@@ -227,6 +227,11 @@ impl ShardPlan<'_> {
             what: "the random numbers",
             source: io::Error::other(error.to_string()),
         })?;
+        // Without it no connection agrees on compression, and the settings are not looked at.
+        let compression = self.config.server.compression.map(|compression| CompressionSettings {
+            level: compression.level,
+            size_min: compression.size_min,
+        });
         Ok(ShardSettings {
             protocol: ProtocolLimits {
                 echo: self.config.echo.message,
@@ -240,6 +245,7 @@ impl ShardPlan<'_> {
             outbox_bytes: limits.outbox_bytes,
             outbox_shard_bytes: limits.outbox_shard_bytes,
             mailbox_len: limits.mailbox_len,
+            compression: compression.unwrap_or_default(),
             seed,
         })
     }

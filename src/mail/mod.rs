@@ -29,6 +29,7 @@ pub use permit::{Permit, Permits};
 use crate::id::{ChannelName, ConnId, ShardId};
 use crate::protocol::admission::Entry;
 use crate::publication::{Payload, Position, Publication};
+use crate::ws::DeflateParams;
 
 /// Work asked of a shard. May wait at the head of its lane until the shard can do it.
 #[derive(Debug)]
@@ -96,6 +97,9 @@ pub struct Handoff {
     pub peer: std::net::IpAddr,
     /// What the path asked for and admission granted.
     pub entry: Entry,
+    /// What the 101 says about permessage-deflate; `None`: nothing is compressed. On `/raw` it is
+    /// what [`DeflatePolicy::SHARED`](crate::ws::handshake::DeflatePolicy::SHARED) allows.
+    pub deflate: Option<DeflateParams>,
     /// The connection's place among the shard's; given back at close.
     pub permit: Permit,
 }

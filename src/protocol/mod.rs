@@ -53,6 +53,18 @@ impl Protocol {
         }
     }
 
+    /// Bytes a compressed message is inflated to at most, inclusive; `None`: what a message says
+    /// makes no difference, so it need not be inflated.
+    pub fn inflate_limit(self, limits: &ProtocolLimits) -> Option<usize> {
+        match self {
+            Protocol::Echo => Some(limits.echo.message_size),
+            Protocol::Raw { publish: true } => {
+                Some(limits.raw.message_size.min(limits.publication_size))
+            }
+            Protocol::Raw { publish: false } => None,
+        }
+    }
+
     /// The limits its decoder works with.
     pub fn decode_limits(self, limits: &ProtocolLimits) -> &DecodeLimits {
         match self {

@@ -54,10 +54,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// A connection that has just been upgraded.
-    pub fn new(keepalive: Keepalive) -> Self {
+    /// A connection that has just been upgraded. `deflate`: with permessage-deflate.
+    pub fn new(keepalive: Keepalive, deflate: bool) -> Self {
+        let new_decoder = if deflate { Decoder::with_deflate } else { Decoder::new };
         Self {
-            decoder: Decoder::new(Role::Server),
+            decoder: new_decoder(Role::Server),
             outbox: Outbox::default(),
             keepalive,
             state: State::Open,

@@ -4,7 +4,7 @@ use super::*;
 
 fn session() -> Session {
     let times = KeepaliveTimes { ping_interval: 25_000, pong_timeout: 10_000 };
-    Session::new(Keepalive::new(0, &times, 0))
+    Session::new(Keepalive::new(0, &times, 0), false)
 }
 
 #[test]

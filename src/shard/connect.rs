@@ -15,7 +15,7 @@ impl Core {
     /// Takes an upgraded connection from an acceptor. Its 101 lies at the head of its outbox and
     /// leaves once every subscription is registered with its owner.
     pub(super) fn connect(&mut self, driver: &mut impl Driver, handoff: Handoff) {
-        let Handoff { socket, response, leftover, peer, entry, permit } = handoff;
+        let Handoff { socket, response, leftover, peer, entry, deflate, permit } = handoff;
         debug_assert_eq!(permit.shard(), self.id);
         permit.keep();
         let conn = self.slots.reserve();
@@ -27,7 +27,7 @@ impl Core {
         let keepalive = Keepalive::new(self.time.ms, times, self.random.u64(..));
         let held = Held { backlog: leftover, publish: None };
         let connection = Connection {
-            session: Session::new(keepalive),
+            session: Session::new(keepalive, deflate.is_some()),
             protocol,
             sock: driver.insert(conn, socket),
             subscriptions: Box::default(),
@@ -37,11 +37,14 @@ impl Core {
             peer,
             unregistered_count: 0,
             // Not decoded before it is open.
-            flags: Flags { paused: true, ..Flags::default() },
+            flags: Flags { paused: true, compressed: deflate.is_some(), ..Flags::default() },
             terminating: None,
         };
         self.slots.fill(conn, connection);
         self.stats.counters.connections_opened.add(1);
+        if let Some(params) = deflate {
+            self.begin_compression(conn, protocol, params);
+        }
         self.append(conn, |out| out.extend_from_slice(&response));
         self.set_timer(conn);
         self.subscribe(conn, &channels);

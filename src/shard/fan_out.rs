@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::Core;
 use crate::frame::FrameBytes;
@@ -17,7 +16,10 @@ use crate::ws::CloseCode;
 pub(super) struct FanOut {
     channel: ChannelId,
     frame: Rc<Arc<[u8]>>,
-    accepted_at: Instant,
+    /// For those who agreed on compression, from the first of them on; the plain frame if
+    /// compression is of no use.
+    compressed: Option<Rc<Arc<[u8]>>>,
+    publication: Arc<Publication>,
 }
 
 impl FanOut {
@@ -28,39 +30,47 @@ impl FanOut {
 }
 
 impl Core {
-    pub(super) fn begin_fan_out(&mut self, publication: &Publication) {
+    pub(super) fn begin_fan_out(&mut self, publication: Arc<Publication>) {
         debug_assert!(self.fan_out.is_none(), "one fan-out at a time");
         let Some(channel) = self.hub.begin_fan_out(&publication.channel) else {
             self.stats.counters.deliveries_undeliverable.add(1);
             return;
         };
         let frame = Rc::new(publication.raw_frame().clone());
-        self.fan_out = Some(FanOut { channel, frame, accepted_at: publication.accepted_at });
+        self.fan_out = Some(FanOut { channel, frame, compressed: None, publication });
     }
 
     /// Goes on with the fan-out until everyone has it or the budget is used up. True: there is
     /// budget left.
     pub(super) fn fan_out(&mut self, budget: &mut usize) -> bool {
-        let Some(fan_out) = self.fan_out.take() else { return *budget > 0 };
+        let Some(mut fan_out) = self.fan_out.take() else { return *budget > 0 };
         while *budget > 0 {
             let Some(member) = self.hub.next_owed(fan_out.channel) else {
-                self.fan_outs_done.push(fan_out.accepted_at);
+                self.fan_outs_done.push(fan_out.publication.accepted_at);
                 return true;
             };
             *budget -= 1;
-            self.deliver(member.conn, &fan_out.frame);
+            self.deliver(member.conn, &mut fan_out);
         }
         self.fan_out = Some(fan_out);
         false
     }
 
     /// Queues one frame for one subscriber, or closes it as too slow.
-    fn deliver(&mut self, conn: ConnId, frame: &Rc<Arc<[u8]>>) {
+    fn deliver(&mut self, conn: ConnId, fan_out: &mut FanOut) {
         let limit = self.settings.outbox_bytes;
         let shard_limit = self.settings.outbox_shard_bytes;
         let connection = self.slots.get_mut(conn).expect("members are open connections");
         let outbox = &mut connection.session.outbox;
+        let mut frame = &fan_out.frame;
+        // Whoever has no room for the plain frame is too slow either way: nothing is compressed for
+        // a delivery that is dropped.
         let shard_full = self.outbox_len + frame.len() > shard_limit && !outbox.is_idle();
+        if connection.flags.compressed && !shard_full && outbox.has_room(frame.len(), limit) {
+            frame = fan_out.compressed.get_or_insert_with(|| {
+                self.compression.compress_once(&fan_out.publication, &self.settings, &self.stats)
+            });
+        }
         if shard_full || outbox.push(FrameBytes::Shared(frame.clone()), limit).is_err() {
             self.close_slow(conn);
             return;

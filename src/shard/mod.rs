@@ -7,6 +7,7 @@
 //! connections to end) waits in its lists until the turn comes to them.
 
 mod clock;
+mod compression;
 mod connect;
 mod drain;
 mod expiry;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use clock::{Clock, SystemClock};
+pub use compression::CompressionSettings;
 
 use crate::hub::{Hub, HubLimits};
 use crate::id::{ConnId, Owners, ShardId};
@@ -34,6 +36,7 @@ use crate::ring::{Driver, DriverCounts, Fault};
 use crate::session::{KeepaliveTimes, Millis};
 use crate::stats::ShardStats;
 use clock::TurnTime;
+use compression::Compression;
 use drain::Drain;
 use fan_out::FanOut;
 use slots::Slots;
@@ -52,6 +55,8 @@ pub struct ShardSettings {
     pub outbox_shard_bytes: usize,
     /// Publications the shard may owe itself, as a lane between two shards would hold.
     pub mailbox_len: usize,
+    /// How messages are compressed for those who agreed on it.
+    pub compression: CompressionSettings,
     /// Seed of jitter and epochs.
     pub seed: u64,
 }
@@ -111,6 +116,7 @@ struct Core {
     spare_len: usize,
     /// Bytes in all outboxes, sends in flight included.
     outbox_len: usize,
+    compression: Compression,
     drain: Option<Drain>,
     stopping: bool,
     counted: DriverCounts,
@@ -162,6 +168,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             spare: Vec::new(),
             spare_len: 0,
             outbox_len: 0,
+            compression: Compression::default(),
             drain: None,
             stopping: false,
             counted: DriverCounts::default(),

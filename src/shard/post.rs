@@ -233,7 +233,7 @@ impl Core {
             match delivery {
                 Delivery::Publication(publication) => {
                     taken_len += publication.raw_frame().len();
-                    self.begin_fan_out(&publication);
+                    self.begin_fan_out(publication);
                 }
                 Delivery::Registered { channel, position } => {
                     self.on_registered(&channel, position.is_some());

@@ -89,10 +89,19 @@ impl Core {
 
     fn on_message(&mut self, conn: ConnId, message: Message<'_>) {
         self.stats.counters.messages_received.add(1);
+        if message.compressed { self.inflate(conn, &message) } else { self.react(conn, message) }
+    }
+
+    /// Carries out what a message leads to. It is not compressed, or not read.
+    pub(super) fn react(&mut self, conn: ConnId, message: Message<'_>) {
         let Some(connection) = self.slots.get_mut(conn) else { return };
         match connection.protocol.react(message, &self.settings.protocol) {
             Reaction::Reply(message) => {
-                self.reply(conn, message);
+                if connection.flags.compressed {
+                    self.reply_compressed(conn, message);
+                } else {
+                    self.reply(conn, message);
+                }
                 self.pause_if_full(conn);
             }
             Reaction::Publish(payload) => self.publish_from(conn, payload),
@@ -100,7 +109,7 @@ impl Core {
         }
     }
 
-    fn reply(&mut self, conn: ConnId, message: Message<'_>) {
+    pub(super) fn reply(&mut self, conn: ConnId, message: Message<'_>) {
         self.stats.counters.messages_sent.add(1);
         match message.payload {
             // A large message that was gathered is sent from where it lies.

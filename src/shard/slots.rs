@@ -65,6 +65,8 @@ pub(super) struct Flags {
     pub(super) resume_queued: bool,
     /// Its 101 was handed to the driver.
     pub(super) answered: bool,
+    /// permessage-deflate was agreed on.
+    pub(super) compressed: bool,
     /// Its operations were asked to end: `terminate` came to it.
     pub(super) ending: bool,
 }

@@ -196,6 +196,9 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.driver.close(connection.sock, how);
         self.core.stats.closes.count(connection.session.close_code());
         self.core.permits.give_back(self.core.id);
+        if connection.flags.compressed {
+            self.core.end_compression(conn);
+        }
         tracing::debug!(%conn, peer = %connection.peer, code = connection.session.close_code(), "closed");
     }
 }

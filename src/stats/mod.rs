@@ -66,6 +66,11 @@ stats! {
         publications: Counter = "publications_total", "Publications numbered by the shard as owner of their channel.";
         deliveries: Counter = "deliveries_total", "Publications queued to a subscriber.";
         frames_encoded: Counter = "frames_encoded_total", "Publications put into a wire form: one per publication and form that has a subscriber.";
+        compressed_connections: Gauge = "compressed_connections", "Open connections that agreed on permessage-deflate.";
+        messages_compressed: Counter = "messages_compressed_total", "Messages run through the compressor: each reply of /echo, and each publication once in the process.";
+        compression_input_bytes: Counter = "compression_input_bytes_total", "Bytes of those messages before compression.";
+        compression_output_bytes: Counter = "compression_output_bytes_total", "Bytes of those messages after compression.";
+        messages_inflated: Counter = "messages_inflated_total", "Compressed messages of clients that were inflated.";
         slow_consumers_disconnected: Counter = "slow_consumers_disconnected_total", "Connections closed with 3008 because their outbox passed its limit.";
         outbox_dropped_bytes: Counter = "outbox_dropped_bytes_total", "Queued bytes dropped with the connections that were closed.";
         outbox_bytes: Gauge = "outbox_bytes", "Bytes waiting in outboxes.";

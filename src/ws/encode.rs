@@ -34,12 +34,21 @@ pub fn append_compressed_header(
 /// Appends a whole unmasked message in one frame (server role).
 #[inline]
 pub fn append_message(out: &mut Vec<u8>, kind: MessageKind, payload: &[u8]) {
-    append_frame(out, true, Opcode::from(kind).into(), &[payload], None);
+    append_frame(out, true, kind.into(), &[payload], None);
 }
 
 /// A whole unmasked message in one frame (server role), in the one allocation it is shared in.
 pub fn shared_message(kind: MessageKind, payload: &[u8]) -> Arc<[u8]> {
-    let header = frame_header(true, Opcode::from(kind).into(), payload.len(), None);
+    shared_frame(kind.into(), payload)
+}
+
+/// As [`shared_message`], of a payload that is `deflated` already.
+pub fn shared_compressed_message(kind: MessageKind, deflated: &[u8]) -> Arc<[u8]> {
+    shared_frame(First::compressed(kind), deflated)
+}
+
+fn shared_frame(first: First, payload: &[u8]) -> Arc<[u8]> {
+    let header = frame_header(true, first, payload.len(), None);
     let header_len = header.wire_len();
     let mut frame: Arc<[u8]> = std::iter::repeat_n(0, header_len + payload.len()).collect();
     let bytes = Arc::get_mut(&mut frame).expect("nobody else knows it yet");
@@ -61,7 +70,7 @@ pub fn header_len(frame: &[u8]) -> usize {
 /// Appends a whole masked message in one frame (client role).
 #[inline]
 pub fn append_message_masked(out: &mut Vec<u8>, kind: MessageKind, payload: &[u8], key: [u8; 4]) {
-    append_frame(out, true, Opcode::from(kind).into(), &[payload], Some(key));
+    append_frame(out, true, kind.into(), &[payload], Some(key));
 }
 
 /// Appends a whole unmasked message whose payload is `deflated` already (server role).
@@ -183,6 +192,12 @@ struct First {
 impl First {
     fn compressed(kind: MessageKind) -> Self {
         Self { opcode: kind.into(), compressed: true }
+    }
+}
+
+impl From<MessageKind> for First {
+    fn from(kind: MessageKind) -> Self {
+        Opcode::from(kind).into()
     }
 }
 

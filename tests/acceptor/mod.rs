@@ -68,6 +68,7 @@ pub fn start(settings: Settings) -> Running {
     let policy = Policy {
         echo: true,
         demo: true,
+        compression: false,
         origins: Origins::new(&[], true),
         allow_subscribe: Patterns::new(["*"]),
         allow_publish: Patterns::new(["*"]),

@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import struct
+import zlib
 
 HEAD_END = b"\r\n\r\n"
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
@@ -39,13 +40,20 @@ def close_frame(code):
     return frame(CLOSE, struct.pack("!H", code))
 
 
-def parse_frames(data):
-    """Whole frames of a server as pairs of opcode and payload, and the bytes left over."""
+def inflate(payload):
+    """A message that was compressed by itself (RFC 7692)."""
+    return zlib.decompressobj(wbits=-15).decompress(payload + b"\x00\x00\xff\xff")
+
+
+def parse_frames(data, deflate=False):
+    """Whole frames of a server as pairs of opcode and payload, and the bytes left over. With
+    `deflate`, compressed messages are inflated."""
+    reserved = 0x30 if deflate else 0x70
     frames = []
     at = 0
     while len(data) - at >= 2:
         first, size = data[at], data[at + 1]
-        assert first & 0x70 == 0 and size & 0x80 == 0, "a server's frame with a mask or extension"
+        assert first & reserved == 0 and size & 0x80 == 0, "a server's frame with a mask or extension"
         head = 2
         if size == 126:
             head, size = 4, int.from_bytes(data[at + 2 : at + 4], "big")
@@ -54,7 +62,8 @@ def parse_frames(data):
         if len(data) - at < head + size:
             break
         assert first & 0x80, "the gateway sends whole messages only"
-        frames.append((first & 0x0F, bytes(data[at + head : at + head + size])))
+        payload = bytes(data[at + head : at + head + size])
+        frames.append((first & 0x0F, inflate(payload) if first & 0x40 else payload))
         at += head + size
     return frames, bytes(data[at:])
 
@@ -129,9 +138,13 @@ class Subscriber(asyncio.Protocol):
     async def wait_for_end(self):
         await self._until(lambda: self.ended)
 
-    def frames(self):
+    async def wait_for_ending(self, data):
+        await self._until(lambda: self.received.endswith(data))
+        assert self.received.endswith(data), f"it ended after {len(self.received)} bytes"
+
+    def frames(self, deflate=False):
         """What came so far, which must be whole frames."""
-        frames, rest = parse_frames(self.received)
+        frames, rest = parse_frames(self.received, deflate)
         assert not rest, f"{len(rest)} bytes of a frame that was cut"
         return frames
 
@@ -151,13 +164,13 @@ async def connect(address, path, extra="", **options):
     return await subscriber.opened()
 
 
-async def connect_many(count, address, path, at_once=100):
+async def connect_many(count, address, path, at_once=100, extra=""):
     """So many subscribers, a bounded number of handshakes at a time."""
     gate = asyncio.Semaphore(at_once)
 
     async def one():
         async with gate:
-            return await connect(address, path)
+            return await connect(address, path, extra)
 
     return await asyncio.gather(*(one() for _ in range(count)))
 

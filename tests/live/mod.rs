@@ -16,7 +16,7 @@ use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::Entry;
 use tidegate::ring::{Completion, Driver, Lease, RecvOutcome, RingSizes, Sock, UringDriver};
 use tidegate::session::KeepaliveTimes;
-use tidegate::shard::{Shard, ShardSettings, SystemClock};
+use tidegate::shard::{CompressionSettings, Shard, ShardSettings, SystemClock};
 use tidegate::stats::ShardStats;
 use tidegate::ws::DecodeLimits;
 
@@ -205,6 +205,7 @@ fn echo_handoff(socket: OwnedFd, permits: &Permits) -> Handoff {
         leftover: Vec::new(),
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         entry: Entry::Echo,
+        deflate: None,
         permit: permits.take().expect("room"),
     }
 }
@@ -217,6 +218,7 @@ fn settings(outbox_bytes: usize) -> ShardSettings {
         outbox_bytes,
         outbox_shard_bytes: 1 << 30,
         mailbox_len: 4,
+        compression: CompressionSettings::default(),
         seed: 1,
     }
 }

@@ -20,9 +20,9 @@ use tidegate::ring::{
     CloseHow, Completion, Driver, DriverCounts, Fault, Lease, RingSizes, Sock, UringDriver,
 };
 use tidegate::session::KeepaliveTimes;
-use tidegate::shard::{Shard, ShardSettings, SystemClock};
+use tidegate::shard::{CompressionSettings, Shard, ShardSettings, SystemClock};
 use tidegate::stats::ShardStats;
-use tidegate::ws::DecodeLimits;
+use tidegate::ws::{DecodeLimits, DeflateParams};
 
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,6 +50,7 @@ pub fn settings(mailbox_len: usize) -> ShardSettings {
         outbox_bytes: limits::OUTBOX_BYTES_DEFAULT,
         outbox_shard_bytes: limits::OUTBOX_SHARD_BYTES_DEFAULT,
         mailbox_len,
+        compression: CompressionSettings::default(),
         seed: 1,
     }
 }
@@ -89,7 +90,17 @@ impl Alone {
 
     /// Hands a new connection to the shard; its client's end comes back. No turn is made.
     pub fn hand_over(&mut self, entry: Entry) -> TcpStream {
+        self.hand_over_compressed(entry, None)
+    }
+
+    /// As [`Alone::hand_over`], with what the handshake agreed on about compression.
+    pub fn hand_over_compressed(
+        &mut self,
+        entry: Entry,
+        deflate: Option<DeflateParams>,
+    ) -> TcpStream {
         let (client, handoff) = connection(&self.listener, &self.permits, entry);
+        let handoff = Handoff { deflate, ..handoff };
         let pushed = self.requests.push(Request::Connect(Box::new(handoff)));
         assert!(pushed.is_ok(), "the lane has room");
         client
@@ -97,7 +108,16 @@ impl Alone {
 
     /// An upgraded connection, its client's end set not to block.
     pub fn connect(&mut self, entry: Entry) -> TcpStream {
-        let mut client = self.hand_over(entry);
+        self.connect_compressed(entry, None)
+    }
+
+    /// As [`Alone::connect`], with what the handshake agreed on about compression.
+    pub fn connect_compressed(
+        &mut self,
+        entry: Entry,
+        deflate: Option<DeflateParams>,
+    ) -> TcpStream {
+        let mut client = self.hand_over_compressed(entry, deflate);
         let mut answer = [0; ANSWER.len()];
         self.read_exact(&mut client, &mut answer);
         assert_eq!(answer, ANSWER);
@@ -137,6 +157,7 @@ pub fn connection(listener: &TcpListener, permits: &Permits, entry: Entry) -> (T
         leftover: Vec::new(),
         peer: peer.ip(),
         entry,
+        deflate: None,
         permit: permits.take().expect("enough places"),
     };
     (client, handoff)

@@ -16,7 +16,7 @@ use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::{Entry, RawEntry};
 use tidegate::publication::{Epoch, Payload, Position};
 use tidegate::session::KeepaliveTimes;
-use tidegate::shard::{Clock, Shard, ShardSettings};
+use tidegate::shard::{Clock, CompressionSettings, Shard, ShardSettings};
 use tidegate::stats::ShardStats;
 use tidegate::ws::{CloseCode, DecodeLimits, MessageKind, encode};
 use tokio::sync::oneshot;
@@ -255,6 +255,7 @@ impl World {
             leftover: leftover.to_vec(),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             entry,
+            deflate: None,
             permit,
         };
         let pushed = self.acceptor.push(Request::Connect(Box::new(handoff)));
@@ -275,6 +276,7 @@ fn settings(options: &Options) -> ShardSettings {
         outbox_bytes: options.outbox_bytes,
         outbox_shard_bytes: 1 << 30,
         mailbox_len: options.lane_len,
+        compression: CompressionSettings::default(),
         seed: 1,
     }
 }

@@ -96,8 +96,9 @@ fn handshakes(
     };
     handshakes.due.reserve_exact(handshakes.numbers.len());
     handshakes.dialing.open.reserve_exact(handshakes.numbers.len());
+    let opening = run::opening(&args.connect);
     let mut dialer =
-        Dialer::new(run::opening(&args.connect).sources).map_err(GeneratorError::Dial)?;
+        Dialer::new(opening.sources, opening.compression).map_err(GeneratorError::Dial)?;
     thread::sleep(start.saturating_duration_since(Instant::now()));
     let cpu_before = server::own_cpu_ns();
     meter.cut(handshakes.now_ns(), &mut handshakes.tally);

@@ -19,12 +19,14 @@ use tidegate::limits;
 use tidegate::ws::handshake::{ClientRequest, HeadReader};
 
 use super::{DIAL_TIMEOUT, DialError, Dialed, Sources};
+use crate::compression::OFFER;
 use crate::target::Target;
 
 /// Handshakes in flight.
 pub(crate) struct Dialer {
     epoll: OwnedFd,
     sources: Option<Sources>,
+    compression: bool,
     attempts: Vec<Option<Attempt>>,
     /// Unused places in `attempts`.
     free: Vec<usize>,
@@ -51,16 +53,18 @@ pub(crate) struct Finished {
 }
 
 impl Dialer {
-    /// Nothing in flight; connections will come from `sources` in turn.
+    /// Nothing in flight; connections will come from `sources` in turn, and agree on compression
+    /// if asked to.
     ///
     /// # Errors
     /// There is no descriptor left.
-    pub(crate) fn new(sources: Option<Sources>) -> io::Result<Self> {
+    pub(crate) fn new(sources: Option<Sources>, compression: bool) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         Ok(Self {
             _reserve: (0..RESERVE).map(|_| epoll.try_clone()).collect::<Result<_, _>>()?,
             epoll,
             sources,
+            compression,
             attempts: Vec::new(),
             free: Vec::new(),
             ages: VecDeque::new(),
@@ -85,7 +89,7 @@ impl Dialer {
         let mut key = [0; 16];
         self.random.fill(&mut key);
         let mut bytes = Vec::with_capacity(512);
-        request(target, key).append(&mut bytes).expect("the URL was checked");
+        request(target, key, &self.extensions()).append(&mut bytes).expect("the URL was checked");
         let index = self.free.pop().unwrap_or_else(|| {
             self.attempts.push(None);
             self.attempts.len() - 1
@@ -167,11 +171,16 @@ impl Dialer {
         let Attempt { socket, number, started, key, mut bytes, .. } = attempt;
         let result = head_len.and_then(|head_len| {
             removed?;
-            check(key, &bytes[..head_len])?;
+            check(key, &self.extensions(), &bytes[..head_len])?;
             rustix::io::ioctl_fionbio(&socket, false)?;
             Ok(Dialed { number, socket, leftover: bytes.split_off(head_len) })
         });
         Finished { number, started, result }
+    }
+
+    /// What is offered.
+    fn extensions(&self) -> String {
+        if self.compression { OFFER.to_string() } else { String::new() }
     }
 
     /// A socket on its way to `target`.
@@ -239,28 +248,26 @@ impl Attempt {
     }
 }
 
-fn request(target: &Target, key: [u8; 16]) -> ClientRequest<'_> {
+fn request<'a>(target: &'a Target, key: [u8; 16], extensions: &'a str) -> ClientRequest<'a> {
     ClientRequest {
         host: &target.host,
         target: &target.path,
         key,
         subprotocols: &[],
-        extensions: "",
+        extensions,
         headers: &[],
     }
 }
 
-/// Whether the server agreed to the request that carried `key`.
-fn check(key: [u8; 16], head: &[u8]) -> Result<(), DialError> {
-    let request = ClientRequest {
-        host: "",
-        target: "/",
-        key,
-        subprotocols: &[],
-        extensions: "",
-        headers: &[],
-    };
-    request.check(head)?;
+/// Whether the server agreed to the request that carried `key`, and to `extensions` if any were
+/// offered.
+fn check(key: [u8; 16], extensions: &str, head: &[u8]) -> Result<(), DialError> {
+    let request =
+        ClientRequest { host: "", target: "/", key, subprotocols: &[], extensions, headers: &[] };
+    let agreed = request.check(head)?;
+    if !extensions.is_empty() && OFFER.check(&agreed.extensions)?.is_none() {
+        return Err(DialError::NotCompressed);
+    }
     Ok(())
 }
 

@@ -65,6 +65,8 @@ pub(crate) enum DialError {
     TimedOut,
     #[error("{0}")]
     Answer(#[from] ResponseError),
+    #[error("the server did not agree to compress: is that switched on there?")]
+    NotCompressed,
     #[error("the answer is no HTTP head")]
     Head,
     #[error("the server closed before it answered")]
@@ -115,6 +117,8 @@ pub(crate) struct Opening {
     pub(crate) ramp: Duration,
     /// Where they come from; `None`: the kernel's choice.
     pub(crate) sources: Option<Sources>,
+    /// Whether they must agree on compression.
+    pub(crate) compression: bool,
 }
 
 /// Opens the connections `numbers` of all, number `n` to `target_of(n)`; stops early when the
@@ -126,7 +130,7 @@ pub(crate) fn dial_all<'t>(
 ) -> io::Result<Dialing> {
     let mut dialing = Dialing::default();
     dialing.open.reserve_exact(numbers.len());
-    let mut dialer = Dialer::new(opening.sources)?;
+    let mut dialer = Dialer::new(opening.sources, opening.compression)?;
     let start = Instant::now();
     let due = |number| start + opening.ramp.mul_f64(f64::from(number) / f64::from(opening.total));
     let mut next = numbers.start;
@@ -190,7 +194,8 @@ mod tests {
         let address = free.local_addr().expect("bound");
         drop(free);
         let target: Target = format!("ws://{address}/").parse().expect("a URL");
-        let opening = Opening { total: 1_000, ramp: Duration::ZERO, sources: None };
+        let opening =
+            Opening { total: 1_000, ramp: Duration::ZERO, sources: None, compression: false };
         let dialing = dial_all(&opening, 0..1_000, |_| &target).expect("a descriptor");
         assert!(dialing.open.is_empty());
         let refused = DialError::Refused.to_string();

@@ -13,6 +13,7 @@ use super::publisher::{Desk, Link, Publications, Publisher};
 use super::receipts::Receipts;
 use super::subscriber::{End, Life, State, Subscriber, Trace};
 use super::wires::Sink;
+use crate::compression::Codec;
 use crate::ledger::Arrival;
 use crate::tally::{Tally, histogram};
 
@@ -27,6 +28,8 @@ pub(super) struct Cast<'p> {
     /// Per subscriber, one for each publisher of the run.
     traces: Vec<Trace>,
     pub(super) seen: Seen,
+    /// With compression.
+    codec: Option<Codec>,
     /// Subscribers whose connection is closed, since this was last looked at.
     pub(super) closed: Vec<usize>,
 }
@@ -84,6 +87,7 @@ impl<'p> Cast<'p> {
                 publish: histogram(),
                 foreign: 0,
             },
+            codec: plan.compression.then(Codec::new),
             closed: Vec::with_capacity(numbers.len()),
         }
     }
@@ -173,7 +177,9 @@ impl<'p> Cast<'p> {
     }
 
     fn on_subscriber_bytes(&mut self, wire: usize, bytes: &mut [u8], out: &mut Vec<u8>) {
-        let Self { plan, subscribers, traces, desk, seen, now_ns, .. } = self;
+        let Self { plan, subscribers, traces, desk, seen, codec, now_ns, .. } = self;
+        let measured = plan.window.holds(*now_ns);
+        seen.tally.wire_bytes += if measured { bytes.len() as u64 } else { 0 };
         let subscriber = &mut subscribers[wire];
         let mut rest = bytes;
         while !rest.is_empty() && matches!(subscriber.state, State::Open | State::Leaving(_)) {
@@ -191,7 +197,13 @@ impl<'p> Cast<'p> {
                 None | Some(Event::Pong(_)) => {}
                 Some(Event::Message(message)) => {
                     let count = usize::from(plan.publisher_count);
-                    let letter = Letter { kind: message.kind, payload: &message.payload };
+                    let payload = match codec {
+                        Some(codec) if message.compressed => codec.inflate(&message),
+                        _ => Some(&*message.payload),
+                    };
+                    let payload = payload.unwrap_or_default();
+                    seen.tally.payload_bytes += if measured { payload.len() as u64 } else { 0 };
+                    let letter = Letter { kind: message.kind, payload };
                     let heard = letter.publication(plan, desk, subscriber);
                     let Heard::Ours { publication, publisher, sequence, sent_ns } = heard else {
                         match heard {

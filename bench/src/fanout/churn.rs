@@ -42,7 +42,7 @@ impl<'p> Churn<'p> {
         Ok(Self {
             plan,
             schedule,
-            dialer: Dialer::new(sources)?,
+            dialer: Dialer::new(sources, plan.compression)?,
             next: 0,
             away: vec![false; subscriber_count],
             counts: ChurnCounts::default(),

@@ -5,6 +5,8 @@
 
 use tidegate::ws::MessageKind;
 
+use crate::compression::prose;
+
 /// Least size of a payload: the header between its quotes.
 pub(crate) const SIZE_MIN: usize = HEADER_TEXT + 2;
 
@@ -32,10 +34,14 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    /// A payload of `size` bytes, at least [`SIZE_MIN`].
-    pub(super) fn new(size: usize) -> Self {
+    /// A payload of `size` bytes, at least [`SIZE_MIN`], filled with noise or with prose.
+    pub(super) fn new(size: usize, compressible: bool) -> Self {
         let mut random = fastrand::Rng::new();
-        let mut text: Vec<u8> = (0..size).map(|_| ALPHABET[usize::from(random.u8(..64))]).collect();
+        let mut text: Vec<u8> = if compressible {
+            prose(&mut random, size)
+        } else {
+            (0..size).map(|_| ALPHABET[usize::from(random.u8(..64))]).collect()
+        };
         text[0] = b'"';
         text[size - 1] = b'"';
         Self { text }
@@ -149,7 +155,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for size in [SIZE_MIN, SIZE_MIN + 1, 1000] {
-            let mut payload = Payload::new(size);
+            let mut payload = Payload::new(size, size % 2 == 0);
             let text = payload.with(&HEADER).to_vec();
             assert_eq!(text.len(), size);
             let json: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
@@ -160,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_not_read() {
-        let mut payload = Payload::new(40);
+        let mut payload = Payload::new(40, false);
         let text = payload.with(&HEADER).to_vec();
         assert_eq!(payload.read(MessageKind::Binary, &text), None);
         assert_eq!(payload.read(MessageKind::Text, &text[..39]), None);

@@ -320,8 +320,12 @@ impl<'p> Hall<'p> {
                 }
             }
             PublishUrl::WebSocket(_) => {
-                let opening =
-                    dial::Opening { total: count.into(), ..run::opening(&self.args.connect) };
+                let opening = dial::Opening {
+                    total: count.into(),
+                    // What a publisher sends is not what is measured.
+                    compression: false,
+                    ..run::opening(&self.args.connect)
+                };
                 let target_of =
                     |number| &plan.channels[number as usize % plan.channels.len()].publish;
                 let dialing = dial::dial_all(&opening, 0..count.into(), target_of)

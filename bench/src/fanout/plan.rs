@@ -37,6 +37,8 @@ pub(super) struct Plan {
     pub(super) payload: Payload,
     /// Whether a server may send what is no publication.
     pub(super) foreign_allowed: bool,
+    /// Subscribers agree on compression.
+    pub(super) compression: bool,
 }
 
 /// When publications are due.
@@ -117,7 +119,8 @@ impl Plan {
             window,
             slow_count: args.slow_readers,
             run: fastrand::u32(..),
-            payload: Payload::new(args.size),
+            payload: Payload::new(args.size, args.connect.compression),
+            compression: args.connect.compression,
             foreign_allowed: args.subscribe.is_some(),
         };
         match plan.pace {

@@ -140,7 +140,7 @@ impl<'p> Station<'p> {
     fn open(&mut self, dialed: Dialed, from_start: bool) {
         let Dialed { number, socket, mut leftover } = dialed;
         let wire = (number - self.cast.subscribers[0].number) as usize;
-        self.cast.subscribers[wire].open(from_start);
+        self.cast.subscribers[wire].open(from_start, self.cast.plan.compression);
         self.wires.insert(wire, socket);
         let channel = usize::from(self.cast.subscribers[wire].channel);
         let out = self.wires.out(wire);

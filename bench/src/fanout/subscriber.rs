@@ -90,9 +90,10 @@ impl Subscriber {
         }
     }
 
-    /// A new connection was opened.
-    pub(super) fn open(&mut self, from_start: bool) {
-        self.decoder = Decoder::new(Role::Client);
+    /// A new connection was opened, `compressed` or not.
+    pub(super) fn open(&mut self, from_start: bool, compressed: bool) {
+        let new_decoder = if compressed { Decoder::with_deflate } else { Decoder::new };
+        self.decoder = new_decoder(Role::Client);
         self.state = State::Open;
         self.from_start = from_start;
         self.delivered = 0;
@@ -187,7 +188,7 @@ mod tests {
 
     fn buried(from_start: bool, end: End, sequences: &[u32], tail: Option<u32>) -> Life {
         let mut subscriber = Subscriber::new(0, 0, false);
-        subscriber.open(from_start);
+        subscriber.open(from_start, false);
         let mut traces = [Trace::default()];
         for sequence in sequences {
             traces[0].on_arrival(*sequence);
@@ -228,7 +229,7 @@ mod tests {
             (None, End::Closed),
         ] {
             let mut subscriber = Subscriber::new(0, 0, false);
-            subscriber.open(true);
+            subscriber.open(true, false);
             let mut out = Vec::new();
             subscriber.on_close(code, &mut out, [0; 4]);
             assert_eq!(subscriber.state, State::Over(end));
@@ -241,7 +242,7 @@ mod tests {
         let mut subscriber = Subscriber::new(0, 0, false);
         let mut traces = [Trace::default()];
         assert!(subscriber.bury(&mut traces, None).is_none());
-        subscriber.open(true);
+        subscriber.open(true, false);
         assert_eq!(subscriber.bury(&mut traces, None).expect("was open").end, End::Cut);
         assert!(subscriber.bury(&mut traces, None).is_none());
     }

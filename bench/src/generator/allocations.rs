@@ -11,7 +11,7 @@ fn allocations_under(load: Load) -> usize {
     servers.into_iter().for_each(|server| steady_server::serve(server, Speech::WebSocket, vec![]));
     let window = Window { start_ns: 0, end_ns: u64::MAX };
     let mut meter = Meter::whole(window);
-    let mut generator = Generator::new(dialed, 64).expect("a ring");
+    let mut generator = Generator::new(dialed, 64, false).expect("a ring");
     generator.traffic.begin(load, window);
     for index in 0..CONNECTIONS {
         generator.traffic.pump(index, &mut generator.driver);

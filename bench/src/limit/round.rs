@@ -244,12 +244,13 @@ fn echo_of(
 ) -> Result<Sample, LimitError> {
     let count = args.connections;
     let measured = move || -> Result<Sample, LimitError> {
-        let opening = Opening { total: count, ramp: Duration::ZERO, sources: None };
+        let opening =
+            Opening { total: count, ramp: Duration::ZERO, sources: None, compression: false };
         let dialing = dial::dial_all(&opening, 0..count, |_| target)?;
         if let Some(cause) = dialing.failures.into_keys().next() {
             return Err(LimitError::Dial(cause));
         }
-        let generator = Generator::new(dialing.open, args.size)?;
+        let generator = Generator::new(dialing.open, args.size, false)?;
         let start_ns = WARM_UP.as_nanos() as u64;
         let window = Window { start_ns, end_ns: start_ns + duration.as_nanos() as u64 };
         let start = Instant::now() + START_DELAY;

@@ -117,6 +117,7 @@ impl PlanArgs {
             connections,
             ramp: Duration::ZERO,
             source_ip: self.source_ip,
+            compression: false,
             threads: self.threads,
             pin: self.pin.clone(),
             server_pid: self.server_pid,

@@ -16,6 +16,7 @@ use server::Server;
 pub(crate) use tool::Tool;
 
 use crate::cli::{ConnectArgs, Verdict};
+use crate::compression::ReceivedBytes;
 use crate::environment::Environment;
 use crate::fanout::FanoutReport;
 use crate::output::{self, Point, Sample};
@@ -35,6 +36,7 @@ pub(crate) struct Report {
     duration_s: f64,
     rate: Rate,
     messages: Messages,
+    received_bytes: ReceivedBytes,
     latency_us: Option<Latency>,
     latency_raw_us: Option<Latency>,
     server: Option<Server>,
@@ -176,6 +178,7 @@ impl Report {
                 achieved,
             },
             messages: Messages::of(tally),
+            received_bytes: ReceivedBytes::of(tally),
             latency_us: Latency::of(&tally.latency),
             latency_raw_us: Latency::of(&tally.latency_raw),
             server,
@@ -321,6 +324,9 @@ impl Report {
             let asked = self.rate.asked.map_or("closed loop".to_owned(), |r| format!("asked {r}"));
             let what = if self.fanout.is_some() { "publications" } else { "messages" };
             writeln!(out, "rate         {:.0} {what}/s, {asked}", self.rate.achieved)?;
+        }
+        if self.scenario.compression {
+            self.received_bytes.write_text(out)?;
         }
         if let Some(fanout) = &self.fanout {
             fanout.write_text(out)?;

@@ -22,6 +22,7 @@ pub(super) struct ScenarioReport {
     pin: Option<Vec<usize>>,
     server_cpu: Option<usize>,
     source_ip: Option<String>,
+    pub(super) compression: bool,
     #[serde(flatten)]
     fanout: FanoutScenario,
 }
@@ -66,6 +67,7 @@ impl ScenarioReport {
             pin: pinning::cores(connect).ok().flatten(),
             server_cpu: connect.server_cpu,
             source_ip: connect.source_ip.map(|sources| sources.to_string()),
+            compression: connect.compression,
             fanout,
         }
     }

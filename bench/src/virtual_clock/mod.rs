@@ -121,7 +121,7 @@ struct World {
 
 impl World {
     fn new(run: Run) -> Self {
-        let mut traffic = Traffic::new(run.connections as usize, 64);
+        let mut traffic = Traffic::new(run.connections as usize, 64, false);
         for index in 0..run.connections {
             traffic.add(Sock::from_index(index));
         }

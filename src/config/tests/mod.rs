@@ -251,6 +251,37 @@ fn what_is_probably_not_meant_is_warned_about() {
 }
 
 #[test]
+fn compression_that_does_nothing_is_warned_about() {
+    let warnings = |settings: &[(&str, &str)]| {
+        let loaded = on_two_cores(&inputs_of(settings, &[])).unwrap();
+        (loaded.config.server.compression, loaded.warnings)
+    };
+    let on = ("server.compression", "true");
+    let (compression, none) = warnings(&[on, ("server.compression_level", "1")]);
+    assert_eq!(
+        compression.map(|compression| (compression.level, compression.size_min)),
+        Some((1, 128))
+    );
+    assert_eq!(none, []);
+
+    let (compression, idle) = warnings(&[("server.compression_level", "9")]);
+    assert_eq!(compression, None);
+    let key = "server.compression_level";
+    assert_eq!(idle, [Warning::CompressionOff { key, at: Source::Flag("--set") }]);
+    assert!(idle[0].to_string().starts_with("--set: server.compression_level has no effect"));
+
+    let long = ("server.compression_min_size", "1MiB");
+    let (_, useless) = warnings(&[on, long]);
+    assert_eq!(useless, [Warning::NothingCompressed { size_min: 1 << 20, largest: 64 * 1024 }]);
+    assert_eq!(warnings(&[on, long, ("echo.enabled", "true")]).1, []);
+
+    for bad in [("server.compression_level", "0"), ("server.compression_level", "10")] {
+        let refused = on_two_cores(&inputs_of(&[bad], &[])).unwrap_err().to_string();
+        assert!(refused.contains("a whole number from 1 to 9"), "{refused}");
+    }
+}
+
+#[test]
 fn the_example_file_is_what_config_default_prints() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tidegate.example.toml");
     assert_eq!(

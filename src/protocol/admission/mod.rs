@@ -10,7 +10,7 @@ mod query;
 mod refusal;
 
 use crate::id::ChannelName;
-use crate::ws::handshake::{HandshakeError, Request, Upgrade};
+use crate::ws::handshake::{DeflatePolicy, HandshakeError, Request, Upgrade};
 
 pub use origin::Origins;
 pub use pattern::Patterns;
@@ -23,6 +23,8 @@ pub struct Policy {
     pub echo: bool,
     /// Whether the demo page exists, at `/`.
     pub demo: bool,
+    /// Whether connections are compressed that offer it (RFC 7692).
+    pub compression: bool,
     /// From which web pages connections are accepted.
     pub origins: Origins,
     /// Channels anyone may subscribe to on `/raw`.
@@ -87,12 +89,13 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
         "/health" => admit_page(request, Page::Health),
         "/" if policy.demo => admit_page(request, Page::Demo),
         "/echo" if policy.echo => {
-            let upgrade = admit_upgrade(request, policy)?;
+            let upgrade = admit_upgrade(request, policy, &DeflatePolicy::ANY)?;
             Ok(Admitted::Socket { upgrade, entry: Entry::Echo })
         }
         "/echo" => Err(Refusal::EchoDisabled),
         "/raw" => {
-            let upgrade = admit_upgrade(request, policy)?;
+            // One compressed copy of a publication serves all its subscribers.
+            let upgrade = admit_upgrade(request, policy, &DeflatePolicy::SHARED)?;
             let entry = query::parse(request.query)?;
             admit_channels(&entry, policy)?;
             Ok(Admitted::Socket { upgrade, entry: Entry::Raw(entry) })
@@ -108,8 +111,15 @@ fn admit_page<'a>(request: &Request<'a>, page: Page) -> Result<Admitted<'a>, Ref
     }
 }
 
-fn admit_upgrade<'a>(request: &Request<'a>, policy: &Policy) -> Result<Upgrade<'a>, Refusal> {
-    let upgrade = request.upgrade(SUBPROTOCOLS)?;
+fn admit_upgrade<'a>(
+    request: &Request<'a>,
+    policy: &Policy,
+    deflate: &DeflatePolicy,
+) -> Result<Upgrade<'a>, Refusal> {
+    let mut upgrade = request.upgrade(SUBPROTOCOLS)?;
+    if policy.compression {
+        upgrade.agree_deflate(deflate);
+    }
     match request.origin()? {
         // Browsers always send it; what is no browser is not driven by a foreign page.
         None => Ok(upgrade),
@@ -142,6 +152,7 @@ mod tests {
         Policy {
             echo: true,
             demo: true,
+            compression: true,
             origins: Origins::new(&[], false),
             allow_subscribe: Patterns::new(["news*", "chat"]),
             allow_publish: Patterns::new(["chat"]),
@@ -206,6 +217,31 @@ mod tests {
             decide("GET /raw?channel=chat", UPGRADE, &Policy::default()),
             Err(Refusal::SubscribeNotAllowed { channel: "chat".into() })
         );
+    }
+
+    #[test]
+    fn compression_is_agreed_on_if_it_is_switched_on_as_the_path_allows() {
+        let agreed = |path: &str, offer: &str, policy: &Policy| {
+            let head = format!(
+                "GET {path} HTTP/1.1\r\nHost: h\r\n{UPGRADE}Sec-WebSocket-Extensions: {offer}\r\n\r\n"
+            );
+            let request = Request::parse(head.as_bytes()).expect("a request");
+            match admit(&request, policy).expect("acceptable") {
+                Admitted::Socket { upgrade, .. } => upgrade.deflate(),
+                Admitted::Page(_) => panic!("a page"),
+            }
+        };
+        let narrow = "permessage-deflate; server_max_window_bits=9";
+        let off = Policy { compression: false, ..policy() };
+        for (path, offer) in [("/echo", narrow), ("/raw?channel=chat", "permessage-deflate")] {
+            assert_eq!(agreed(path, offer, &off), None);
+            assert!(agreed(path, offer, &policy()).is_some());
+        }
+        assert_eq!(agreed("/raw?channel=chat", narrow, &policy()), None);
+        let raw = agreed("/raw?channel=chat", "permessage-deflate", &policy()).expect("agreed");
+        assert!(raw.server_no_context_takeover && raw.client_no_context_takeover);
+        let echo = agreed("/echo", narrow, &policy()).expect("agreed");
+        assert!(!echo.server_no_context_takeover && echo.server_window_bits == 9);
     }
 
     #[test]

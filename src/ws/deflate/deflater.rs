@@ -5,9 +5,7 @@ use std::fmt;
 use flate2::{Compress, Compression, FlushCompress, Status};
 
 use super::{DeflateSide, TAIL, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
-
-/// Slowest and smallest level; 1 is the fastest, 0 only stores.
-pub const DEFLATE_LEVEL_MAX: u8 = 9;
+use crate::limits::COMPRESSION_LEVEL_MAX;
 
 /// Compresses the messages of one direction of a connection, or without context takeover those of
 /// any number of them, one after another. Owns about 300 KiB.
@@ -20,7 +18,8 @@ pub struct Deflater {
 }
 
 impl Deflater {
-    /// A compressor for what `side` agreed to. Allocates.
+    /// A compressor for what `side` agreed to. Levels: 0 only stores, 1 is the fastest, 9 the
+    /// smallest. Allocates.
     ///
     /// To change the level of a connection, drop its deflater between two messages and make
     /// another: a compressor may always forget what it has sent.
@@ -29,7 +28,7 @@ impl Deflater {
     /// If the window is not 9 to 15 bits or the level is above 9.
     pub fn new(side: DeflateSide, level: u8) -> Self {
         assert!((WINDOW_BITS_MIN..=WINDOW_BITS_MAX).contains(&side.window_bits));
-        assert!(level <= DEFLATE_LEVEL_MAX);
+        assert!(level <= COMPRESSION_LEVEL_MAX);
         let compression = Compression::new(level.into());
         let stream = Compress::new_with_window_bits(compression, false, side.window_bits);
         Self { stream, side, level, within_message: false }

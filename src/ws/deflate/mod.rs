@@ -15,7 +15,7 @@ mod inflater;
 mod params;
 mod pool;
 
-pub use deflater::{DEFLATE_LEVEL_MAX, Deflater};
+pub use deflater::Deflater;
 pub use inflater::{Inflater, inflate_message};
 pub use params::{DeflateParams, DeflateSide, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 pub use pool::DeflatePool;

@@ -81,6 +81,11 @@ impl Upgrade<'_> {
     /// If a window of the policy is not 9 to 15 bits.
     pub fn agree_deflate(&mut self, policy: &DeflatePolicy) -> Option<DeflateParams> {
         self.deflate = policy.choose(&self.extensions);
+        self.deflate()
+    }
+
+    /// What the 101 will say about compression.
+    pub fn deflate(&self) -> Option<DeflateParams> {
         self.deflate.map(|answer| answer.params)
     }
 
