@@ -18,6 +18,29 @@ pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
 /// Bytes in a channel's name (Centrifugo's default too).
 pub const CHANNEL_NAME_MAX: usize = 255;
 
+/// Bytes in a namespace's name: leaves most of a channel's name to the rest.
+pub const NAMESPACE_NAME_MAX: usize = 64;
+
+/// Commands of one client that owners have not answered yet; the next waits, and its client is not
+/// read. As many as there are channels to subscribe to.
+pub const COMMANDS_UNANSWERED_MAX: u16 = CHANNELS_PER_CONNECTION_MAX as u16;
+
+/// Publications a client gets for one question about history.
+pub const HISTORY_PAGE_MAX: usize = 300;
+
+/// Milliseconds between two lines of a shard's log about messages that were not published.
+pub const REFUSAL_LOG_INTERVAL_MS: u64 = 1_000;
+
+/// Publications one channel may be told to keep.
+pub const HISTORY_SIZE_MAX: u32 = 100_000;
+
+/// Seconds a channel's position is kept behind its last publication, default: 30 days, longer than
+/// anybody is away who still cares.
+pub const HISTORY_META_TTL_DEFAULT_S: u64 = 720 * 3_600;
+
+/// Longest time publications and positions may be told to be kept.
+pub const HISTORY_TTL_MAX_S: u64 = 3_660 * 24 * 3_600;
+
 /// Channels one shard knows, as owner or for its members. Past it the idle ones without
 /// subscribers are forgotten first, counted; when none is idle, subscribing and publishing fail.
 pub const CHANNELS_PER_SHARD_MAX: usize = 1 << 20;

@@ -13,6 +13,7 @@ use std::time::Instant;
 pub use entry::{ClientInfo, Draft, Entry, PublishOptions, Tags};
 
 use crate::id::ChannelName;
+use crate::limits;
 use crate::ws::{MessageKind, encode};
 
 /// What a publisher gave: one message, as the frame that subscribers of the raw protocol get.
@@ -22,23 +23,35 @@ use crate::ws::{MessageKind, encode};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     kind: MessageKind,
+    /// Whether the message is known to be one JSON value.
+    is_json: bool,
     frame: Arc<[u8]>,
 }
 
 impl Payload {
-    /// A message. Copies the bytes once, in one allocation.
+    /// A message of which nothing is known; looks whether it is JSON. Copies the bytes once, in one
+    /// allocation.
     pub fn new(kind: MessageKind, bytes: &[u8]) -> Self {
-        Self { kind, frame: encode::shared_message(kind, bytes) }
+        let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+            && !json::is_deeper_than(limits::JSON_DEPTH_MAX, bytes);
+        Self { kind, is_json, frame: encode::shared_message(kind, bytes) }
     }
 
-    /// A text message: `data` of the HTTP API (the JSON text as received, byte for byte).
+    /// A text message that has been read as JSON, byte for byte: `data` of the HTTP API and of
+    /// Centrifuge clients.
     pub fn text(text: &str) -> Self {
-        Self::new(MessageKind::Text, text.as_bytes())
+        let frame = encode::shared_message(MessageKind::Text, text.as_bytes());
+        Self { kind: MessageKind::Text, is_json: true, frame }
     }
 
     /// A binary message: `b64data` of the HTTP API.
     pub fn binary(bytes: &[u8]) -> Self {
         Self::new(MessageKind::Binary, bytes)
+    }
+
+    /// Whether the message is one JSON value, nested no deeper than `limits::JSON_DEPTH_MAX`.
+    pub fn is_json(&self) -> bool {
+        self.is_json
     }
 
     /// Whether subscribers of the raw protocol get text or bytes.

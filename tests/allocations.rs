@@ -80,6 +80,7 @@ fn of_a_publication(subscriber_count: usize) -> Vec<usize> {
         let publish = Publish {
             channel: "news".into(),
             payload: payload.clone(),
+            info: None,
             accepted_at: Instant::now(),
             reply: Reply::Control(reply),
         };

@@ -29,10 +29,14 @@ with_usual_and_tiny_rings! {
     what_a_publisher_sends_is_published_to_its_first_channel
     messages_and_publications_above_their_limits_are_refused_by_name
     a_stopped_reader_gets_whole_frames_and_3008
+    what_is_no_json_is_refused_and_nobody_is_disconnected
 }
 
+/// Channels take what is no JSON.
+const ANY_BYTES: &[&str] = &["--set=channel.publication_format=binary"];
+
 fn dev(settings: &[&str], more: &[&str]) -> Gateway {
-    Gateway::dev(&[settings, more].concat())
+    Gateway::dev(&[settings, ANY_BYTES, more].concat())
 }
 
 /// Bytes that repeat with no short period.
@@ -132,14 +136,25 @@ fn a_peer_that_does_not_read_its_echoes_is_not_read_and_never_closed(settings: &
 }
 
 fn refusals_of_raw_have_their_status_and_say_why(settings: &[&str]) {
-    let lists = ["--set=raw.allow_subscribe=news,public:*", "--set=raw.allow_publish=public:*"];
-    let gateway = Gateway::serve(&[settings, &lists].concat());
+    let options = [
+        "--set=channel.allow_subscribe=anyone",
+        "--set=namespace.public.allow_subscribe=anyone",
+        "--set=namespace.public.allow_publish=anyone",
+        "--set=namespace.secret.allow_publish=anyone",
+    ];
+    let gateway = Gateway::serve(&[settings, &options].concat());
     let too_many: String = (0..129).map(|n| format!("&channel=public:{n}")).collect();
     let too_long = format!("/raw?channel=public:{}", "x".repeat(249));
     for (target, status, why) in [
-        ("/raw?channel=secret", 403, "allow_subscribe = [\"secret\"]"),
-        ("/raw?channel=news&channel=secret", 403, "allow_subscribe = [\"secret\"]"),
-        ("/raw?channel=news&publish=1", 403, "allow_publish = [\"news\"]"),
+        (
+            "/raw?channel=secret:a",
+            403,
+            "under [namespace.\"secret\"] with allow_subscribe = \"anyone\"",
+        ),
+        ("/raw?channel=news&channel=unknown:a", 403, "adds it as [namespace.\"unknown\"]"),
+        ("/raw?channel=news&publish=1", 403, "under [channel] with allow_publish = \"anyone\""),
+        ("/raw?channel=news%23ann", 403, "its name lets only certain users in"),
+        ("/connection/websocket?format=protobuf", 400, "in JSON only"),
         ("/raw", 400, "names no channel"),
         ("/raw?channel=", 400, "channel number 1 of the query is empty"),
         ("/raw?channel=news&channel=%FF", 400, "channel number 2 of the query is not UTF-8"),
@@ -166,9 +181,30 @@ fn refusals_of_raw_have_their_status_and_say_why(settings: &[&str]) {
         Client::connect(gateway.clients, target).close(1000);
     }
     let mut publisher = Client::connect(gateway.clients, "/raw?channel=public:a&publish=1");
-    publisher.send_text("mine");
-    assert_eq!(publisher.text(), "mine");
+    publisher.send_text("\"mine\"");
+    assert_eq!(publisher.text(), "\"mine\"");
     drop(publisher);
+    gateway.stop();
+}
+
+fn what_is_no_json_is_refused_and_nobody_is_disconnected(settings: &[&str]) {
+    let gateway = Gateway::dev(settings);
+    let mut client = Client::connect(gateway.clients, "/raw?channel=a&publish=1");
+    client.send_text("not JSON");
+    client.send(Opcode::Binary, b"\xFF");
+    client.send(Opcode::Binary, b"[1]");
+    assert_eq!(client.binary(), b"[1]", "JSON, whatever kind of message it stands in");
+    let calls = [
+        (r#"{"channel":"a","b64data":"AP8="}"#, r#""code":107"#),
+        (r#"{"channel":"a","b64data":"WzJd"}"#, r#""offset":2"#),
+    ];
+    for (call, answer) in calls {
+        let answered = gateway.call("/api/publish", call);
+        assert!(answered.status == 200 && answered.text().contains(answer), "{}", answered.text());
+    }
+    assert_eq!(client.binary(), b"[2]");
+    assert_eq!(gateway.metrics().sum("tidegate_publications_refused_total"), 2);
+    client.close(1000);
     gateway.stop();
 }
 

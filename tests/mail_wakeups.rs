@@ -140,6 +140,7 @@ impl Pair {
             let publish = Publish {
                 channel: channel.into(),
                 payload: Payload::binary(payload),
+                info: None,
                 accepted_at: Instant::now(),
                 reply: Reply::Control(reply),
             };
@@ -318,6 +319,7 @@ fn a_shard_that_stops_wakes_whom_it_has_sent_mail() {
     let publish = Publish {
         channel: channel.into(),
         payload: Payload::binary(b"last"),
+        info: None,
         accepted_at: Instant::now(),
         reply: Reply::Control(reply),
     };

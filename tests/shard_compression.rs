@@ -113,6 +113,7 @@ fn publish(alone: &mut Alone, payload: &Payload) {
     let publish = Publish {
         channel: "news".into(),
         payload: payload.clone(),
+        info: None,
         accepted_at: Instant::now(),
         reply: Reply::Control(reply),
     };

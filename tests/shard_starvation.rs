@@ -98,6 +98,7 @@ fn a_busy_lane_does_not_starve_the_others() {
             let publish = Publish {
                 channel: channel.clone(),
                 payload: Payload::text("from the other shard"),
+                info: None,
                 accepted_at: Instant::now(),
                 reply: Reply::Control(oneshot::channel().0),
             };

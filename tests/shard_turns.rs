@@ -28,6 +28,7 @@ fn who_is_too_slow_in_the_turn_of_its_upgrade_reads_the_101_first() {
     let publish = Publish {
         channel: "news".into(),
         payload: Payload::binary(&PAYLOAD),
+        info: None,
         accepted_at: Instant::now(),
         reply: Reply::Control(reply),
     };

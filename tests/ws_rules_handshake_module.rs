@@ -8,18 +8,23 @@ use rules::handshake::{End, HandshakeRow, rows};
 use tidegate::accept::Site;
 use tidegate::accept::answer::Answer;
 use tidegate::lifecycle::Phase;
-use tidegate::protocol::admission::{Origins, Patterns, Policy};
+use tidegate::protocol::admission::{Origins, Policy};
+use tidegate::protocol::channel::{Audience, ChannelOptions, Namespaces};
 use tidegate::ws::handshake::{HeadReader, Request};
 
 /// What `--dev` allows.
 fn site() -> Site {
+    let open = ChannelOptions {
+        allow_subscribe: Audience::Anyone,
+        allow_publish: Audience::Anyone,
+        ..ChannelOptions::default()
+    };
     let policy = Policy {
         echo: true,
         demo: true,
         compression: false,
         origins: Origins::new(&[], true),
-        allow_subscribe: Patterns::new(["*"]),
-        allow_publish: Patterns::new(["*"]),
+        channels: Namespaces::new(open, []),
     };
     Site { policy, admin: ([127, 0, 0, 1], 8001).into(), keyed: false }
 }

@@ -36,7 +36,7 @@ use crate::conn::Upgrader;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
 use crate::mail::{Permits, Request, Sender};
-use crate::protocol::admission::{Origins, Patterns, Policy};
+use crate::protocol::admission::{Origins, Policy};
 use crate::ring::fd;
 use crate::stats::AcceptorStats;
 
@@ -59,16 +59,12 @@ pub struct AcceptorConfig {
 impl AcceptorConfig {
     /// The part of `config` that acceptors need.
     pub fn new(config: &Config) -> Self {
-        let patterns = |list: &[crate::config::Pattern]| {
-            Patterns::new(list.iter().map(|pattern| pattern.0.as_str()))
-        };
         let policy = Policy {
             echo: config.echo.enabled,
             demo: config.server.dev,
             compression: config.server.compression.is_some(),
             origins: Origins::new(&config.server.origins, config.server.dev),
-            allow_subscribe: patterns(&config.raw.allow_subscribe),
-            allow_publish: patterns(&config.raw.allow_publish),
+            channels: config.channels.clone(),
         };
         Self {
             site: Site {

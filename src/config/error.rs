@@ -101,11 +101,28 @@ pub enum ConfigError {
         /// Where it was set.
         at: Source,
         /// The key.
-        key: &'static str,
+        key: String,
         /// What was typed, cut and escaped.
         found: String,
         /// What the key takes.
         allowed: Allowed,
+    },
+    /// A namespace whose name no channel could have.
+    #[error(
+        "{at}: {name:?} is no name of a namespace; allowed: 1 to {} bytes without a colon",
+        limits::NAMESPACE_NAME_MAX
+    )]
+    NamespaceName {
+        /// Where it was set.
+        at: Source,
+        /// What was typed.
+        name: String,
+    },
+    /// More namespaces than [`limits::CONFIG_LIST_LEN_MAX`].
+    #[error("{at}: more than {} namespaces", limits::CONFIG_LIST_LEN_MAX)]
+    NamespacesTooMany {
+        /// Where the first one too many is.
+        at: Source,
     },
     /// Two settings do not go together.
     #[error("{conflict} ({}: {}; {}: {})", set[0].0, set[0].1, set[1].0, set[1].1)]
@@ -113,7 +130,7 @@ pub enum ConfigError {
         /// Which.
         conflict: Conflict,
         /// The two keys and where each was set.
-        set: Box<[(&'static str, Source); 2]>,
+        set: Box<[(String, Source); 2]>,
     },
     /// The API key cannot be used.
     #[error("{at}: {fault}")]
@@ -154,8 +171,6 @@ pub enum Allowed {
     Origins,
     /// Networks.
     Networks,
-    /// Channel patterns.
-    Patterns,
     /// One of these texts.
     OneOf(&'static [&'static str]),
 }
@@ -193,11 +208,6 @@ impl fmt::Display for Allowed {
                  anything after it, or \"*\" alone for all",
             ),
             Self::Networks => f.write_str("addresses or networks, such as 10.0.0.0/8"),
-            Self::Patterns => write!(
-                f,
-                "channel patterns of 1 to {} bytes, in which * is any run of characters",
-                limits::CHANNEL_NAME_MAX
-            ),
             Self::OneOf(texts) => write!(f, "{}", texts.join(", ")),
         }
     }
@@ -258,6 +268,15 @@ pub enum Conflict {
         /// The core.
         core: usize,
     },
+    /// Recovery is on and nothing is kept to recover from.
+    RecoveryWithoutHistory,
+    /// Publications would be forgotten before or with the stream they stand in.
+    MetaBelowHistory {
+        /// How long the stream's position is kept.
+        meta: Duration,
+        /// How long its publications are kept.
+        history: Duration,
+    },
 }
 
 impl fmt::Display for Conflict {
@@ -301,6 +320,17 @@ impl fmt::Display for Conflict {
                 "the admin address {admin} is not loopback and there is no API key, so anyone who \
                  reaches it could publish: set TIDEGATE_API_KEY or server.api_key_file, or bind \
                  server.admin to 127.0.0.1"
+            ),
+            Self::RecoveryWithoutHistory => f.write_str(
+                "recovery needs something to recover from: set both history_size and history_ttl, \
+                 or recovery = false",
+            ),
+            Self::MetaBelowHistory { meta, history } => write!(
+                f,
+                "a stream must be known for as long as its publications are kept: raise \
+                 history_meta_ttl from {} to at least {}, or lower history_ttl",
+                duration_text(*meta),
+                duration_text(*history)
             ),
             Self::CoreNotAllowed { core } => write!(
                 f,

@@ -3,7 +3,9 @@
 //! It is the only place that knows a default. The loader takes its lowest layer from here, and the
 //! text of `tidegate config default` is written from it, so neither can drift from the other.
 
-use super::value::{Value, bytes_text};
+use std::time::Duration;
+
+use super::value::{Value, bytes_text, duration_text};
 use crate::limits;
 
 /// One key of the configuration.
@@ -42,7 +44,7 @@ impl Preset {
             Self::Text(text) => Value::Text(text.to_owned()),
             Self::Count(count) => Value::Integer(i64::try_from(count).unwrap_or(i64::MAX)),
             Self::Bytes(bytes) => Value::Text(bytes_text(bytes)),
-            Self::Seconds(seconds) => Value::Text(format!("{seconds}s")),
+            Self::Seconds(seconds) => Value::Text(duration_text(Duration::from_secs(seconds))),
             Self::Switch(switch) => Value::Switch(switch),
             Self::List(entries) => {
                 Value::List(entries.iter().map(|entry| (*entry).to_owned()).collect())
@@ -56,7 +58,13 @@ pub(super) const TABLES: [(&str, &str); 5] = [
     ("server", "Addresses, threads, trust."),
     ("limits", "Bounds. Past each of them something is refused, closed or counted, never silent."),
     ("echo", "The path /echo, which sends every message back. For load tests; off by default."),
-    ("raw", "The path /raw?channel=A&channel=B, where each publication is one message."),
+    (
+        "channel",
+        "Channels whose name has no colon. Those of a namespace, such as chat:lobby, have a table\n\
+         with the same keys and defaults, [namespace.chat]; names in namespaces without a table do\n\
+         not exist. With --dev they do and have what stands here; a table's defaults are then those\n\
+         marked \"With --dev\" for the keys that begin with allow_.",
+    ),
     ("log", "Log lines on standard error."),
 ];
 
@@ -79,6 +87,12 @@ pub(super) fn nearest_key(typed: &str) -> Option<&'static str> {
         return Some(key.name);
     }
     nearest(typed, KEYS.iter().map(|key| key.name))
+}
+
+/// What a namespace's table starts from where it says nothing.
+pub(super) fn namespace_preset(key: &Key, dev: bool) -> Option<Preset> {
+    let name = key.name.strip_prefix(CHANNEL_PREFIX)?;
+    Some(key.dev.filter(|_| dev && name.starts_with("allow_")).unwrap_or(key.default))
 }
 
 /// The table nearest to what was typed, if one is near enough to be meant.
@@ -110,7 +124,11 @@ fn nearest<T: AsRef<str>>(typed: &str, known: impl Iterator<Item = T>) -> Option
 pub fn default_text() -> String {
     let mut text = String::from(HEAD);
     for (table, meaning) in TABLES {
-        text.push_str(&format!("\n# {meaning}\n[{table}]\n"));
+        text.push('\n');
+        for line in meaning.lines() {
+            text.push_str(&format!("# {line}\n"));
+        }
+        text.push_str(&format!("[{table}]\n"));
         let keys = KEYS.iter().filter_map(|key| {
             let name = key.name.strip_prefix(table)?.strip_prefix('.')?;
             Some((name, key))
@@ -141,6 +159,12 @@ const HEAD: &str = "\
 # Durations are seconds, or a text with a unit: 25, \"25s\", \"500ms\", \"10m\", \"1h\".
 # Lists are arrays, or a text with commas: [\"a\", \"b\"], \"a,b\".
 ";
+
+/// What the keys of channels start with; a namespace has them all.
+pub(super) const CHANNEL_PREFIX: &str = "channel.";
+
+/// What the keys of a namespace start with, its name behind it.
+pub(super) const NAMESPACE_PREFIX: &str = "namespace.";
 
 /// What every environment variable of ours starts with.
 pub(super) const ENVIRONMENT_PREFIX: &str = "TIDEGATE_";
@@ -313,17 +337,77 @@ pub(super) const KEYS: &[Key] = &[
         "Fragments of one message. One with more is closed with 1008.",
     ),
     dev(
-        "raw.allow_subscribe",
-        Preset::List(&[]),
-        Preset::List(&["*"]),
-        "Channels anyone may subscribe to: patterns in which * is any run of characters, such as\n\
-         [\"news\", \"public:*\"].",
+        "channel.presence",
+        Preset::Switch(false),
+        Preset::Switch(true),
+        "Whether the gateway knows who is subscribed.",
     ),
     dev(
-        "raw.allow_publish",
-        Preset::List(&[]),
-        Preset::List(&["*"]),
-        "Channels anyone may publish to with publish=1: patterns, as above.",
+        "channel.join_leave",
+        Preset::Switch(false),
+        Preset::Switch(true),
+        "Whether subscribers that ask for it are told who comes and goes.",
+    ),
+    dev(
+        "channel.history_size",
+        Preset::Count(0),
+        Preset::Count(100),
+        "Publications kept, per channel. 0: none.",
+    ),
+    dev(
+        "channel.history_ttl",
+        Preset::Seconds(0),
+        Preset::Seconds(300),
+        "How long each of them is kept.",
+    ),
+    key(
+        "channel.history_meta_ttl",
+        Preset::Seconds(limits::HISTORY_META_TTL_DEFAULT_S),
+        "How long a channel's position is kept behind its last publication.",
+    ),
+    dev(
+        "channel.recovery",
+        Preset::Switch(false),
+        Preset::Switch(true),
+        "Whether a client that was away gets what it missed. true or \"stream\": each does;\n\
+         \"allow\": those that ask for it; \"cache\": each gets the newest publication. Needs\n\
+         history_size and history_ttl.",
+    ),
+    key(
+        "channel.positioning",
+        Preset::Switch(false),
+        "Whether each subscriber is told the position it starts at. Recovery implies it.",
+    ),
+    dev(
+        "channel.allow_subscribe",
+        Preset::Switch(false),
+        Preset::Switch(true),
+        "Which clients may subscribe: false for none, true or \"user\" for those that are\n\
+         authenticated, \"anyone\" for all. With --dev every client counts as authenticated.",
+    ),
+    dev(
+        "channel.allow_publish",
+        Preset::Switch(false),
+        Preset::Switch(true),
+        "Which clients may publish: as above, or \"subscriber\" for those that are subscribed.",
+    ),
+    dev(
+        "channel.allow_presence",
+        Preset::Switch(false),
+        Preset::Switch(true),
+        "Which clients may ask who is subscribed: as above.",
+    ),
+    dev(
+        "channel.allow_history",
+        Preset::Switch(false),
+        Preset::Switch(true),
+        "Which clients may ask for earlier publications: as above.",
+    ),
+    key(
+        "channel.publication_format",
+        Preset::Text("json"),
+        "\"json\": a publication that is no JSON is refused. \"binary\": any bytes may be published,\n\
+         and clients of the Centrifuge protocol cannot subscribe.",
     ),
     key("log.format", Preset::Text("text"), "\"text\" for people, \"json\" for one object a line."),
     key(

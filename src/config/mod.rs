@@ -5,10 +5,10 @@
 //! and the affinity mask, and knows nothing of what is done with a setting.
 
 mod api_key;
+mod channels;
 mod error;
 mod keys;
 mod origin;
-mod pattern;
 mod raw;
 mod resolve;
 #[cfg(test)]
@@ -25,10 +25,10 @@ use rustix::thread::CpuSet;
 
 pub use error::{Allowed, ApiKeyFault, ConfigError, Conflict, Source, Warning};
 pub use keys::default_text;
-pub use pattern::Pattern;
 pub use raw::{FlagSetting, Inputs};
 
 use crate::limits;
+use crate::protocol::channel::Namespaces;
 use crate::ws::DecodeLimits;
 
 /// Reads and checks every setting.
@@ -70,8 +70,8 @@ pub struct Config {
     pub limits: Limits,
     /// The `/echo` path.
     pub echo: Echo,
-    /// The `/raw` path.
-    pub raw: Raw,
+    /// What channels offer and who may do what there.
+    pub channels: Namespaces,
     /// Log output.
     pub log: Log,
 }
@@ -195,15 +195,6 @@ pub struct Echo {
     pub enabled: bool,
     /// Size (inclusive) and fragments of a message.
     pub message: DecodeLimits,
-}
-
-/// `[raw]`: who may do what on `/raw`.
-#[derive(Clone, Debug)]
-pub struct Raw {
-    /// Channels anyone may subscribe to.
-    pub allow_subscribe: Vec<Pattern>,
-    /// Channels anyone may publish to with `publish=1`.
-    pub allow_publish: Vec<Pattern>,
 }
 
 /// `[log]`: log output.

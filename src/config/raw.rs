@@ -42,9 +42,13 @@ pub struct FlagSetting {
 }
 
 /// What was typed, defaults below it: every key has a value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RawConfig {
     settings: BTreeMap<&'static str, Setting>,
+    /// By name, the tables of namespaces; each has the keys of channels.
+    pub(super) namespaces: BTreeMap<String, RawConfig>,
+    /// The namespace, if these are the settings of one.
+    namespace: Option<String>,
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -61,7 +65,7 @@ impl RawConfig {
     ///
     /// The file cannot be read, is not TOML, or a key does not exist.
     pub(super) fn read(inputs: &Inputs) -> Result<Self, ConfigError> {
-        let mut typed = Self { settings: BTreeMap::new(), warnings: Vec::new() };
+        let mut typed = Self::default();
         if let Some(path) = &inputs.file {
             typed.take_file(path)?;
         }
@@ -80,6 +84,12 @@ impl RawConfig {
                 Some(preset) => Setting { value: preset.value(), at: Source::Dev },
                 None => Setting { value: key.default.value(), at: Source::Default },
             });
+            for namespace in typed.namespaces.values_mut() {
+                if let Some(preset) = keys::namespace_preset(key, dev) {
+                    let preset = || Setting { value: preset.value(), at: Source::Default };
+                    namespace.settings.entry(key.name).or_insert_with(preset);
+                }
+            }
         }
         Ok(typed)
     }
@@ -93,6 +103,17 @@ impl RawConfig {
     pub(super) fn text(&self, key: &'static str) -> Result<&str, ConfigError> {
         let text = self.setting(key).value.as_text();
         text.ok_or_else(|| self.bad_value(key, Allowed::Text))
+    }
+
+    /// The word of `key`, one of `allowed`: a text, or true or false.
+    pub(super) fn word(
+        &self,
+        key: &'static str,
+        allowed: &'static [&'static str],
+    ) -> Result<&'static str, ConfigError> {
+        let word = self.setting(key).value.as_word();
+        let known = allowed.iter().find(|known| Some(**known) == word);
+        known.copied().ok_or_else(|| self.bad_value(key, Allowed::OneOf(allowed)))
     }
 
     /// The truth of `key`.
@@ -174,7 +195,16 @@ impl RawConfig {
     /// The error that `key` has a value it does not take.
     pub(super) fn bad_value(&self, key: &'static str, allowed: Allowed) -> ConfigError {
         let Setting { value, at } = self.setting(key);
-        ConfigError::BadValue { at: at.clone(), key, found: value.to_string(), allowed }
+        let (key, found) = (self.shown(key), value.to_string());
+        ConfigError::BadValue { at: at.clone(), key, found, allowed }
+    }
+
+    /// How `key` of these settings is written.
+    pub(super) fn shown(&self, key: &str) -> String {
+        match (&self.namespace, key.strip_prefix(keys::CHANNEL_PREFIX)) {
+            (Some(namespace), Some(rest)) => format!("namespace.{namespace}.{rest}"),
+            _ => key.to_owned(),
+        }
     }
 
     fn setting(&self, key: &str) -> &Setting {
@@ -182,6 +212,20 @@ impl RawConfig {
     }
 
     fn take(&mut self, key: &str, value: Value, at: Source) -> Result<(), ConfigError> {
+        if let Some((namespace, name)) =
+            key.strip_prefix(keys::NAMESPACE_PREFIX).and_then(|rest| rest.rsplit_once('.'))
+        {
+            let Some(known) = keys::find(&format!("{}{name}", keys::CHANNEL_PREFIX)) else {
+                return Err(ConfigError::UnknownKey {
+                    at,
+                    key: key.to_owned(),
+                    nearest: keys::nearest_key(&format!("{}{name}", keys::CHANNEL_PREFIX)),
+                });
+            };
+            let settings = self.namespace_mut(namespace, &at)?;
+            settings.settings.insert(known.name, Setting { value, at });
+            return Ok(());
+        }
         let Some(known) = keys::find(key) else {
             return Err(ConfigError::UnknownKey {
                 at,
@@ -191,6 +235,24 @@ impl RawConfig {
         };
         self.settings.insert(known.name, Setting { value, at });
         Ok(())
+    }
+
+    fn namespace_mut(&mut self, name: &str, at: &Source) -> Result<&mut Self, ConfigError> {
+        let is_name = !name.is_empty()
+            && name.len() <= limits::NAMESPACE_NAME_MAX
+            && !name.contains(|c: char| c == ':' || c.is_control());
+        if !is_name {
+            return Err(ConfigError::NamespaceName { at: at.clone(), name: name.to_owned() });
+        }
+        if self.namespaces.len() >= limits::CONFIG_LIST_LEN_MAX
+            && !self.namespaces.contains_key(name)
+        {
+            return Err(ConfigError::NamespacesTooMany { at: at.clone() });
+        }
+        Ok(self
+            .namespaces
+            .entry(name.to_owned())
+            .or_insert_with(|| Self { namespace: Some(name.to_owned()), ..Self::default() }))
     }
 
     fn take_variable(&mut self, name: &str, value: &str) {
@@ -223,12 +285,15 @@ impl RawConfig {
             at: at(error.span().map_or(0, |span| span.start)),
             message: error.message().lines().collect::<Vec<_>>().join(", "),
         })?;
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         for (table, value) in document.get_ref() {
             let offset = table.span().start;
             let name = table.get_ref().as_ref();
             let known = TABLES.iter().find(|(known, _)| *known == name);
             match (value.get_ref(), known) {
+                (DeValue::Table(namespaces), _) if name == "namespace" => {
+                    self.list_namespaces(namespaces, &at, &mut entries)?;
+                }
                 (DeValue::Table(keys), _) if known.is_some() || !keys.is_empty() => {
                     entries.extend(keys.iter().map(|(key, value)| {
                         let dotted = format!("{name}.{}", key.get_ref());
@@ -245,7 +310,7 @@ impl RawConfig {
                 (other, Some((known, _))) => {
                     return Err(ConfigError::BadValue {
                         at: at(offset),
-                        key: known,
+                        key: (*known).to_owned(),
                         found: Value::from_toml(other).to_string(),
                         allowed: Allowed::Table,
                     });
@@ -257,6 +322,39 @@ impl RawConfig {
         entries.sort_by_key(|(offset, ..)| *offset);
         for (offset, key, value) in entries {
             self.take(&key, value, at(offset))?;
+        }
+        Ok(())
+    }
+}
+
+/// One key of the file: where it stands, its dotted name, its value.
+type Entry = (usize, String, Value);
+
+impl RawConfig {
+    /// Makes a namespace of each table and lists its keys.
+    fn list_namespaces(
+        &mut self,
+        namespaces: &DeTable<'_>,
+        at: &impl Fn(usize) -> Source,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), ConfigError> {
+        for (name, table) in namespaces {
+            let here = name.span().start;
+            let dotted = format!("{}{}", keys::NAMESPACE_PREFIX, name.get_ref());
+            let DeValue::Table(table) = table.get_ref() else {
+                return Err(ConfigError::BadValue {
+                    at: at(here),
+                    key: dotted,
+                    found: Value::from_toml(table.get_ref()).to_string(),
+                    allowed: Allowed::Table,
+                });
+            };
+            // Without a key it exists too, with the defaults.
+            self.namespace_mut(name.get_ref(), &at(here))?;
+            entries.extend(table.iter().map(|(key, value)| {
+                let dotted = format!("{dotted}.{}", key.get_ref());
+                (key.span().start, dotted, Value::from_toml(value.get_ref()))
+            }));
         }
         Ok(())
     }

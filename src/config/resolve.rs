@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use super::error::{Allowed, ConfigError, Conflict, Source, Warning};
 use super::raw::{Inputs, RawConfig};
 use super::{
-    Compression, Config, Echo, Limits, Loaded, Log, LogFormat, Pattern, Raw, Secret, Server,
-    api_key, origin,
+    Compression, Config, Echo, Limits, Loaded, Log, LogFormat, Secret, Server, api_key, channels,
+    origin,
 };
 use crate::limits;
 use crate::ws::{DecodeLimits, encode};
@@ -30,10 +30,7 @@ pub(super) fn resolve(
             enabled: typed.switch("echo.enabled")?,
             message: decode_limits(&typed, "echo.message_limit", "echo.fragments_max")?,
         },
-        raw: Raw {
-            allow_subscribe: typed.list("raw.allow_subscribe", Allowed::Patterns, pattern)?,
-            allow_publish: typed.list("raw.allow_publish", Allowed::Patterns, pattern)?,
-        },
+        channels: channels::resolve(&typed, server.dev)?,
         log: resolve_log(&typed)?,
         server,
         limits,
@@ -226,8 +223,13 @@ fn check_limits(typed: &RawConfig, config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn conflict(typed: &RawConfig, conflict: Conflict, keys: [&'static str; 2]) -> ConfigError {
-    ConfigError::Conflict { conflict, set: Box::new(keys.map(|key| (key, typed.at(key)))) }
+pub(super) fn conflict(
+    typed: &RawConfig,
+    conflict: Conflict,
+    keys: [&'static str; 2],
+) -> ConfigError {
+    let set = keys.map(|key| (typed.shown(key), typed.at(key)));
+    ConfigError::Conflict { conflict, set: Box::new(set) }
 }
 
 /// Whether binding both would fail or leave one of them in the shadow of the other.
@@ -253,11 +255,6 @@ fn core_range(text: &str) -> Option<Vec<usize>> {
 
 fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
-}
-
-fn pattern(text: &str) -> Option<Pattern> {
-    let fits = !text.is_empty() && text.len() <= limits::CHANNEL_NAME_MAX;
-    fits.then(|| Pattern(text.to_owned()))
 }
 
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];

@@ -49,6 +49,15 @@ impl Value {
         }
     }
 
+    /// One word: a text, or true or false as they are written.
+    pub(super) fn as_word(&self) -> Option<&str> {
+        match self {
+            Self::Switch(true) => Some("true"),
+            Self::Switch(false) => Some("false"),
+            _ => self.as_text(),
+        }
+    }
+
     /// True or false, if it is one.
     pub(super) fn as_switch(&self) -> Option<bool> {
         match self {
@@ -151,6 +160,9 @@ pub(super) fn bytes_text(bytes: u64) -> String {
 /// A duration in the largest unit that divides it: `10m`.
 pub(super) fn duration_text(duration: Duration) -> String {
     let millis = duration.as_millis();
+    if millis == 0 {
+        return "0s".to_owned();
+    }
     for (unit_millis, unit) in [(3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
         if millis >= unit_millis && millis.is_multiple_of(unit_millis) {
             return format!("{}{unit}", millis / unit_millis);

@@ -162,7 +162,10 @@ impl ApiError {
             ApiError::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::BodyLate => StatusCode::REQUEST_TIMEOUT,
             ApiError::BodyBroken | ApiError::Unreadable(_) => StatusCode::BAD_REQUEST,
-            ApiError::BadRequest(_) => StatusCode::OK,
+            ApiError::BadRequest(_)
+            | ApiError::Publish(PublishError::UnknownChannel | PublishError::NotJson) => {
+                StatusCode::OK
+            }
             ApiError::Publish(_) | ApiError::Starting | ApiError::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -173,6 +176,8 @@ impl ApiError {
 
     fn code(&self) -> u16 {
         match self {
+            ApiError::Publish(PublishError::UnknownChannel) => CODE_UNKNOWN_CHANNEL,
+            ApiError::Publish(PublishError::NotJson) => CODE_BAD_REQUEST,
             ApiError::Publish(_) | ApiError::Starting | ApiError::Draining => CODE_INTERNAL,
             ApiError::KeyWrong => CODE_UNAUTHORIZED,
             ApiError::HostForeign | ApiError::OriginForeign => CODE_PERMISSION_DENIED,
@@ -201,6 +206,7 @@ impl IntoResponse for ApiError {
             ApiError::KeyWrong => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("apikey"));
             }
+            ApiError::Publish(PublishError::UnknownChannel | PublishError::NotJson) => {}
             ApiError::Publish(_) | ApiError::Starting | ApiError::Draining => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -257,9 +263,11 @@ pub(super) fn json<T: Serialize>(status: StatusCode, body: &T) -> Response {
     (status, [(header::CONTENT_TYPE, JSON)], text).into_response()
 }
 
-/// Centrifugo's codes: internal, unauthorized, permission denied, method not found, bad request.
+/// Centrifugo's codes: internal, unauthorized, unknown channel, permission denied, method not
+/// found, bad request.
 const CODE_INTERNAL: u16 = 100;
 const CODE_UNAUTHORIZED: u16 = 101;
+const CODE_UNKNOWN_CHANNEL: u16 = 102;
 const CODE_PERMISSION_DENIED: u16 = 103;
 const CODE_METHOD_NOT_FOUND: u16 = 104;
 const CODE_BAD_REQUEST: u16 = 107;

@@ -21,6 +21,7 @@ use super::answer::{ApiError, At, BadRequest, ChannelFault};
 use crate::id::ChannelName;
 use crate::limits;
 use crate::publication::Payload;
+use crate::publication::json::is_deeper_than;
 
 /// A call's object. `T` is [`Channel`] for a publish, [`Channels`] for a broadcast.
 #[derive(Debug)]
@@ -71,13 +72,14 @@ impl<'a, T: Target> Call<'a, T> {
             (None, None) => return Err(BadRequest::DataMissing),
             (Some(_), Some(_)) => return Err(BadRequest::DataTwice),
             (Some(json), None) => {
-                if is_too_deep(json.get()) {
+                if is_deeper_than(limits::JSON_DEPTH_MAX, json.get().as_bytes()) {
                     return Err(BadRequest::DataTooDeep);
                 }
                 Payload::text(json.get())
             }
             (None, Some(base64)) => {
-                Payload::binary(&STANDARD.decode(base64).map_err(BadRequest::NotBase64)?)
+                let bytes = STANDARD.decode(base64).map_err(BadRequest::NotBase64)?;
+                Payload::binary(&bytes)
             }
         };
         let len = payload.bytes().len();
@@ -135,30 +137,6 @@ fn channel_name(name: &str, at: At) -> Result<ChannelName, BadRequest> {
         return Ok(name.into());
     };
     Err(BadRequest::Channel { at, fault })
-}
-
-/// Whether arrays and objects nest deeper than `limits::JSON_DEPTH_MAX`. `json` is well-formed.
-fn is_too_deep(json: &str) -> bool {
-    let mut depth = 0usize;
-    let mut in_string = false;
-    let mut bytes = json.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => in_string = !in_string,
-            b'\\' if in_string => {
-                bytes.next();
-            }
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                if depth > limits::JSON_DEPTH_MAX {
-                    return true;
-                }
-            }
-            b']' | b'}' if !in_string => depth -= 1,
-            _ => {}
-        }
-    }
-    false
 }
 
 /// Says what was not understood, where, and what was expected, in bounded length: the parser may

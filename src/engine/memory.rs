@@ -119,7 +119,8 @@ fn push(
         return Err(PublishError::MailboxFull);
     }
     let (reply, answer) = oneshot::channel();
-    let publish = Publish { channel, payload, accepted_at, reply: Reply::Control(reply) };
+    let reply = Reply::Control(reply);
+    let publish = Publish { channel, payload, info: None, accepted_at, reply };
     let pushed = lane.push(Request::Publish(Box::new(publish)));
     pushed.expect("this thread is the lane's only producer, so the room it saw is still there");
     Ok(answer)

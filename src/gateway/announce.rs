@@ -19,11 +19,12 @@ pub(super) fn serving(config: &Config, clients: &TcpListener, admin: SocketAddr)
     if config.server.dev {
         println!("  page      http://{clients}/");
     }
-    if config.server.dev || !config.raw.allow_subscribe.is_empty() {
+    if config.channels.welcome_anonymous() {
+        println!("  sdk       ws://{clients}/connection/websocket");
         println!("  subscribe ws://{clients}/raw?channel=news");
     } else {
         println!(
-            "  subscribe nobody may yet: set raw.allow_subscribe = [\"news\"] (or start with --dev)"
+            "  subscribe nobody may yet: set channel.allow_subscribe = \"anyone\" (or start with --dev)"
         );
     }
     if config.echo.enabled {

@@ -20,6 +20,7 @@ use crate::lifecycle::Lifecycle;
 use crate::limits;
 use crate::mail::{self, Permits, Post, Request, Sender};
 use crate::protocol::ProtocolLimits;
+use crate::protocol::channel::Namespaces;
 use crate::ring::{RingFds, RingSizes, SetupError, UringDriver};
 use crate::session::{KeepaliveTimes, Millis};
 use crate::shard::{CompressionSettings, Shard, ShardSettings, SystemClock};
@@ -59,7 +60,9 @@ impl Threads {
         let stats = Stats::new(usize::from(shard_count), cpus.len());
         let admin_address = admin.local_addr().map_err(ServeError::resources("the admin port"))?;
 
-        let plan = ShardPlan { config, owners: &owners, permits: &permits, stats: &stats };
+        let channels = Arc::new(config.channels.clone());
+        let plan =
+            ShardPlan { config, owners: &owners, permits: &permits, stats: &stats, channels };
         let shards = plan.start_all(wiring.posts, &cpus, events)?;
         let stop_acceptors = Stop::new();
         let (acceptors, listeners) = start_acceptors(
@@ -174,6 +177,7 @@ struct ShardPlan<'a> {
     owners: &'a Owners,
     permits: &'a Permits,
     stats: &'a Stats,
+    channels: Arc<Namespaces>,
 }
 
 impl ShardPlan<'_> {
@@ -235,13 +239,15 @@ impl ShardPlan<'_> {
         Ok(ShardSettings {
             protocol: ProtocolLimits {
                 echo: self.config.echo.message,
-                raw: limits.message,
+                client: limits.message,
                 publication_size: limits.publication_size,
             },
             keepalive: KeepaliveTimes {
                 ping_interval: ms(limits.ping_interval),
                 pong_timeout: ms(limits.pong_timeout),
             },
+            connect_timeout: ms(limits.handshake_timeout),
+            channels: self.channels.clone(),
             outbox_bytes: limits.outbox_bytes,
             outbox_shard_bytes: limits.outbox_shard_bytes,
             mailbox_len: limits.mailbox_len,

@@ -285,6 +285,11 @@ impl Hub {
         &channel.expect("ids name channels that exist").name
     }
 
+    /// The channel of this name, if the table has it.
+    pub fn find(&self, name: &str) -> Option<ChannelId> {
+        self.by_name.get(name).copied()
+    }
+
     /// Channels in the table.
     pub fn channel_count(&self) -> usize {
         self.by_name.len()

@@ -31,17 +31,18 @@ impl<T> Sender<T> {
         self.lane.push(mail).map_err(|rtrb::PushError::Full(mail)| mail)
     }
 
-    /// Whether there is room; if not, the receiver will ring the producer once it has made some
-    /// (see [`Receiver::take_starved`]). For shards, which wait in their ring and do not poll.
-    pub fn has_room_or_ask(&self) -> bool {
-        if self.room() > 0 {
+    /// Whether there is room for `count` messages, at most `limits::MAILBOX_LEN_MIN`; if not, the
+    /// receiver will ring the producer once it has made some (see [`Receiver::take_starved`]). For
+    /// shards, which wait in their ring and do not poll.
+    pub fn has_room_or_ask(&self, count: usize) -> bool {
+        if self.room() >= count {
             return true;
         }
         self.starved.store(true, Ordering::SeqCst);
         // With the fence in `take_starved`: either the receiver sees the flag, or the room it made
         // before it looked is seen here.
         fence(Ordering::SeqCst);
-        self.room() > 0
+        self.room() >= count
     }
 
     /// The receiver's bell.
@@ -199,10 +200,10 @@ mod tests {
         let mut posts = wiring.posts.drain(..);
         let (mut first, mut second) = (posts.next().expect("two"), posts.next().expect("two"));
         let sender = first.deliveries_out[1].as_mut().expect("another shard");
-        assert!(sender.has_room_or_ask());
+        assert!(sender.has_room_or_ask(1));
         let full = Delivery::Registered { channel: "c".into(), position: None };
         sender.push(full).expect("room for one");
-        assert!(!sender.has_room_or_ask());
+        assert!(!sender.has_room_or_ask(1));
         let receiver = second.deliveries_in[0].as_mut().expect("another shard");
         receiver.pop().expect("one waits");
         assert_eq!(receiver.take_starved(), Some(ShardId(0)));

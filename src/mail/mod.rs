@@ -13,6 +13,7 @@
 //! whoever pushes rings, and only the first ring after a clear costs a system call.
 
 mod bell;
+mod channel;
 mod lane;
 mod permit;
 
@@ -23,12 +24,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use bell::Bell;
+pub use channel::{Answer, Ask, Asker, Join, Joined, Leave, Notice, Question, Subscriber};
 pub use lane::{Post, Receiver, Sender, Wiring, wire};
 pub use permit::{Permit, Permits};
 
 use crate::id::{ChannelName, ConnId, ShardId};
 use crate::protocol::admission::Entry;
-use crate::publication::{Payload, Position, Publication};
+use crate::publication::{ClientInfo, Payload, Position, Publication};
 use crate::ws::DeflateParams;
 
 /// Work asked of a shard. May wait at the head of its lane until the shard can do it.
@@ -52,6 +54,12 @@ pub enum Request {
         /// Of which channel.
         channel: ChannelName,
     },
+    /// A client of shard `from` subscribes: let it in, which is an interest too.
+    Join(Box<Join>),
+    /// A client whose subscription the owner keeps account of is not subscribed any more.
+    Leave(Box<Leave>),
+    /// A client's question about a channel.
+    Ask(Box<Ask>),
     /// Close every client with 1001, spread over `window` from now.
     Drain {
         /// How long the closes are spread.
@@ -80,6 +88,26 @@ pub enum Delivery {
         conn: ConnId,
         /// Why.
         error: PublishError,
+    },
+    /// The outcome of a publish that a client of this shard wants to know.
+    Published {
+        /// Whose it was; may be stale.
+        conn: ConnId,
+        /// The number of its command.
+        command: u32,
+        /// What became of it.
+        result: PublishResult,
+    },
+    /// The answer to [`Request::Join`].
+    Joined(Box<Joined>),
+    /// Who came or went in a channel in which this shard registered interest.
+    Notice(Arc<Notice>),
+    /// The answer to [`Request::Ask`].
+    Answer {
+        /// Whose the question was; may be stale.
+        asker: Asker,
+        /// What the owner knows.
+        answer: Box<Answer>,
     },
 }
 
@@ -111,6 +139,8 @@ pub struct Publish {
     pub channel: ChannelName,
     /// What.
     pub payload: Payload,
+    /// The client that publishes, if others may know.
+    pub info: Option<Arc<ClientInfo>>,
     /// When the gateway took it.
     pub accepted_at: Instant,
     /// Who wants to know the outcome.
@@ -129,6 +159,8 @@ pub enum Reply {
         /// The client.
         conn: ConnId,
     },
+    /// A client that waits for the reply to its command.
+    Client(Asker),
 }
 
 /// The outcome of a publish: its position once the owner has numbered it.
@@ -143,6 +175,12 @@ pub enum PublishError {
     /// The owner's table of channels is full and none of them is idle.
     #[error("the table of channels is full; nothing was published")]
     ChannelsFull,
+    /// The channel's namespace is not configured.
+    #[error("the channel's namespace is not configured; nothing was published")]
+    UnknownChannel,
+    /// The channel takes JSON, and the payload is none.
+    #[error("the channel takes JSON only, and this is none; nothing was published")]
+    NotJson,
     /// The owner ended before it answered, because the process stops. Nothing was acknowledged.
     #[error("the gateway is stopping; the publication was not accepted")]
     Stopping,

@@ -4,8 +4,12 @@
 //! does IO, knows a shard or looks at a clock.
 
 pub mod admission;
+pub mod centrifuge;
+pub mod channel;
 mod echo;
 mod raw;
+
+use std::borrow::Cow;
 
 use crate::publication::Payload;
 use crate::ws::{CloseCode, DecodeLimits, Message};
@@ -20,6 +24,8 @@ pub enum Protocol {
         /// Whether the client asked for `publish=1` and was allowed to.
         publish: bool,
     },
+    /// The Centrifuge protocol in JSON.
+    Centrifuge,
 }
 
 /// What a client's message leads to.
@@ -29,6 +35,8 @@ pub enum Reaction<'a> {
     Reply(Message<'a>),
     /// The payload is published to the connection's first channel.
     Publish(Payload),
+    /// The commands in this text are carried out.
+    Commands(Cow<'a, str>),
     /// The connection is closed with this code and reason.
     Close(CloseCode, &'static str),
 }
@@ -38,8 +46,8 @@ pub enum Reaction<'a> {
 pub struct ProtocolLimits {
     /// Messages on `/echo`.
     pub echo: DecodeLimits,
-    /// Messages on `/raw`.
-    pub raw: DecodeLimits,
+    /// Messages on `/raw` and of the Centrifuge protocol.
+    pub client: DecodeLimits,
     /// Payload bytes of a publication.
     pub publication_size: usize,
 }
@@ -50,6 +58,7 @@ impl Protocol {
         match self {
             Protocol::Echo => echo::react(message),
             Protocol::Raw { publish } => raw::react(message, publish, limits.publication_size),
+            Protocol::Centrifuge => centrifuge::react(message),
         }
     }
 
@@ -59,9 +68,10 @@ impl Protocol {
         match self {
             Protocol::Echo => Some(limits.echo.message_size),
             Protocol::Raw { publish: true } => {
-                Some(limits.raw.message_size.min(limits.publication_size))
+                Some(limits.client.message_size.min(limits.publication_size))
             }
             Protocol::Raw { publish: false } => None,
+            Protocol::Centrifuge => Some(limits.client.message_size),
         }
     }
 
@@ -69,7 +79,7 @@ impl Protocol {
     pub fn decode_limits(self, limits: &ProtocolLimits) -> &DecodeLimits {
         match self {
             Protocol::Echo => &limits.echo,
-            Protocol::Raw { .. } => &limits.raw,
+            Protocol::Raw { .. } | Protocol::Centrifuge => &limits.client,
         }
     }
 }

@@ -17,6 +17,30 @@ pub fn append_one_line(out: &mut Vec<u8>, json: &[u8]) {
     }
 }
 
+/// Whether arrays and objects nest deeper than `levels`. Means something for well-formed JSON, and
+/// for any other bytes bounds what a reader that calls itself would do with them.
+pub fn is_deeper_than(levels: usize, json: &[u8]) -> bool {
+    let (mut depth, mut in_string) = (0usize, false);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' if in_string => {
+                bytes.next();
+            }
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > levels {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
 /// Appends `,"key":number`, or nothing for 0.
 pub(super) fn append_number(out: &mut Vec<u8>, key: &str, number: u64) {
     if number != 0 {
@@ -25,7 +49,7 @@ pub(super) fn append_number(out: &mut Vec<u8>, key: &str, number: u64) {
 }
 
 /// Appends formatted text, which the caller knows to be JSON.
-pub(super) fn append_display(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+pub fn append_display(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     struct Bytes<'a>(&'a mut Vec<u8>);
     impl fmt::Write for Bytes<'_> {
         fn write_str(&mut self, text: &str) -> fmt::Result {

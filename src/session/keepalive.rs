@@ -15,7 +15,7 @@ pub struct KeepaliveTimes {
 #[derive(Clone, Copy, Debug)]
 pub struct Keepalive {
     deadline: Millis,
-    /// True from a ping sent until the next pong.
+    /// True from a ping sent until the next pong, and where the peer must speak first.
     pong_awaited: bool,
 }
 
@@ -36,6 +36,16 @@ impl Keepalive {
     pub fn new(now: Millis, times: &KeepaliveTimes, jitter: u64) -> Self {
         let half = times.ping_interval / 2;
         Self { deadline: now + half + jitter % (half + 1), pong_awaited: false }
+    }
+
+    /// A peer that must say something by `deadline`, before pings begin.
+    pub fn awaiting(deadline: Millis) -> Self {
+        Self { deadline, pong_awaited: true }
+    }
+
+    /// Whether a ping was sent and not answered yet.
+    pub fn is_pong_awaited(&self) -> bool {
+        self.pong_awaited
     }
 
     /// Moves on when the deadline is over.

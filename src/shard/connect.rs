@@ -1,5 +1,6 @@
 //! From hand-off to the 101: a connection takes its slot and its subscriptions.
 
+use super::centrifuge::Client;
 use super::slots::{Connection, Flags, Held};
 use super::{Core, lend_spare};
 use crate::hub::{Member, Place, Subscription};
@@ -22,16 +23,26 @@ impl Core {
         let (protocol, channels) = match entry {
             Entry::Echo => (Protocol::Echo, Box::default()),
             Entry::Raw(raw) => (Protocol::Raw { publish: raw.publish }, raw.channels),
+            Entry::Centrifuge => (Protocol::Centrifuge, Box::default()),
         };
         let times = &self.settings.keepalive;
-        let keepalive = Keepalive::new(self.time.ms, times, self.random.u64(..));
-        let held = Held { backlog: leftover, publish: None };
+        let (keepalive, client) = match protocol {
+            Protocol::Echo | Protocol::Raw { .. } => {
+                (Keepalive::new(self.time.ms, times, self.random.u64(..)), None)
+            }
+            Protocol::Centrifuge => {
+                let deadline = self.time.ms + self.settings.connect_timeout;
+                (Keepalive::awaiting(deadline), Some(Box::<Client>::default()))
+            }
+        };
+        let held = Held { backlog: leftover, ..Held::default() };
         let connection = Connection {
             session: Session::new(keepalive, deflate.is_some()),
             protocol,
             sock: driver.insert(conn, socket),
             subscriptions: Box::default(),
             held: (!held.backlog.is_empty()).then(|| Box::new(held)),
+            client,
             timer: u64::MAX,
             sent_len: 0,
             peer,
@@ -80,7 +91,7 @@ impl Core {
         self.mark_dirty(conn);
         self.queue_resume(conn);
         if self.drain.is_some() {
-            self.close(conn, Some(CloseCode::GOING_AWAY), "the gateway is stopping");
+            self.close_for_drain(conn);
         }
     }
 
@@ -104,6 +115,11 @@ impl Core {
             |member, index| joined.push((member, index)),
             |member| refused.push(member),
         );
+        self.settle_waiting(joined, refused);
+    }
+
+    /// Those who waited for an owner's answer have it.
+    pub(super) fn settle_waiting(&mut self, joined: Vec<(Member, u32)>, refused: Vec<Member>) {
         // All places first: opening one may close it at once (in a drain), which moves others.
         for (member, index) in &joined {
             self.on_moved(*member, *index);
@@ -139,7 +155,10 @@ impl Core {
     /// A member has a new place, because it joined or because a removal moved it.
     pub(super) fn on_moved(&mut self, member: Member, index: u32) {
         let connection = self.slots.get_mut(member.conn).expect("members are open connections");
-        connection.subscription_mut(member).place = Place::Member(index);
+        match &mut connection.client {
+            None => connection.subscription_mut(member).place = Place::Member(index),
+            Some(client) => client.set_member_index(member.subscription_index, index),
+        }
     }
 
     /// Appends bytes of this connection alone to its outbox. Does not flush.
@@ -164,10 +183,10 @@ impl Connection {
         &mut self.subscriptions[usize::from(member.subscription_index)]
     }
 
-    /// Drops what waits while it is not read; says how many publishes that were.
+    /// Drops what waits while it is not read; says how many messages of the client that were.
     pub(super) fn drop_held(&mut self) -> u64 {
-        let publish = self.held.take().and_then(|held| held.publish);
-        u64::from(publish.is_some())
+        let Some(held) = self.held.take() else { return 0 };
+        u64::from(held.publish.is_some() || held.commands.is_some())
     }
 
     /// Whether bytes of the peer are of use: to be decoded, or to be discarded after our Close.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Core;
+use crate::id::ConnId;
 use crate::limits;
+use crate::protocol::centrifuge::code::Disconnect;
 use crate::ring::CloseHow;
 use crate::session::Millis;
 use crate::ws::CloseCode;
@@ -87,8 +89,18 @@ impl Core {
                 // Its 101 was never sent: nothing was promised.
                 self.doom(conn, CloseHow::Orderly);
             } else {
-                self.close(conn, Some(CloseCode::GOING_AWAY), "the gateway is stopping");
+                self.close_for_drain(conn);
             }
+        }
+    }
+
+    /// Closes a client because the gateway stops, in the words of its protocol.
+    pub(super) fn close_for_drain(&mut self, conn: ConnId) {
+        let Some(connection) = self.slots.get_mut(conn) else { return };
+        if connection.client.is_some() {
+            self.close(conn, Some(Disconnect::Shutdown.code()), Disconnect::Shutdown.reason());
+        } else {
+            self.close(conn, Some(CloseCode::GOING_AWAY), "the gateway is stopping");
         }
     }
 }

@@ -5,27 +5,30 @@ use std::sync::Arc;
 
 use super::Core;
 use crate::frame::FrameBytes;
-use crate::hub::ChannelId;
+use crate::hub::{ChannelId, Member};
 use crate::id::ConnId;
+use crate::mail::Notice;
 use crate::publication::Publication;
 use crate::ws::CloseCode;
 
-/// A publication that is being delivered. The shard counts its subscribers' references with plain
-/// integers; the shared value is touched once.
+/// A publication or a notice that is being delivered. The shard counts its subscribers' references
+/// with plain integers; the shared value is touched once for each wire form.
 #[derive(Debug)]
 pub(super) struct FanOut {
     channel: ChannelId,
-    frame: Rc<Arc<[u8]>>,
+    /// `None`: a notice, whose one form is there.
+    publication: Option<Arc<Publication>>,
+    raw: Option<Rc<Arc<[u8]>>>,
     /// For those who agreed on compression, from the first of them on; the plain frame if
     /// compression is of no use.
     compressed: Option<Rc<Arc<[u8]>>>,
-    publication: Arc<Publication>,
+    json: Option<Rc<Arc<[u8]>>>,
 }
 
 impl FanOut {
-    /// Bytes each subscriber is given.
+    /// Bytes of the forms that were used so far.
     pub(super) fn frame_len(&self) -> usize {
-        self.frame.len()
+        [&self.raw, &self.json].into_iter().flatten().map(|frame| frame.len()).sum()
     }
 }
 
@@ -36,8 +39,19 @@ impl Core {
             self.stats.counters.deliveries_undeliverable.add(1);
             return;
         };
-        let frame = Rc::new(publication.raw_frame().clone());
-        self.fan_out = Some(FanOut { channel, frame, compressed: None, publication });
+        let publication = Some(publication);
+        self.fan_out =
+            Some(FanOut { channel, publication, raw: None, compressed: None, json: None });
+    }
+
+    /// As [`Core::begin_fan_out`], for those who want to know who comes and goes.
+    pub(super) fn begin_notice(&mut self, notice: &Notice) {
+        debug_assert!(self.fan_out.is_none(), "one fan-out at a time");
+        let Some(channel) = self.hub.begin_fan_out(&notice.channel) else { return };
+        self.taken_len += notice.frame.len();
+        let json = Some(Rc::new(notice.frame.clone()));
+        self.fan_out =
+            Some(FanOut { channel, publication: None, raw: None, compressed: None, json });
     }
 
     /// Goes on with the fan-out until everyone has it or the budget is used up. True: there is
@@ -46,29 +60,53 @@ impl Core {
         let Some(mut fan_out) = self.fan_out.take() else { return *budget > 0 };
         while *budget > 0 {
             let Some(member) = self.hub.next_owed(fan_out.channel) else {
-                self.fan_outs_done.push(fan_out.publication.accepted_at);
+                let accepted_at = fan_out.publication.map(|publication| publication.accepted_at);
+                self.fan_outs_done.extend(accepted_at);
                 return true;
             };
             *budget -= 1;
-            self.deliver(member.conn, &mut fan_out);
+            self.deliver(member, &mut fan_out);
         }
         self.fan_out = Some(fan_out);
         false
     }
 
-    /// Queues one frame for one subscriber, or closes it as too slow.
-    fn deliver(&mut self, conn: ConnId, fan_out: &mut FanOut) {
+    /// Queues the form that this subscriber understands, built if it is the first to need it, or
+    /// closes it as too slow. A notice is only for those who want to know.
+    fn deliver(&mut self, member: Member, fan_out: &mut FanOut) {
+        let conn = member.conn;
         let limit = self.settings.outbox_bytes;
         let shard_limit = self.settings.outbox_shard_bytes;
         let connection = self.slots.get_mut(conn).expect("members are open connections");
+        let FanOut { publication, raw, compressed, json, .. } = fan_out;
+        let counters = &self.stats.counters;
+        let taken_len = &mut self.taken_len;
+        let mut share = |frame: &Arc<[u8]>| {
+            *taken_len += frame.len();
+            Rc::new(frame.clone())
+        };
+        let mut frame = match (&connection.client, &*publication) {
+            (None, Some(publication)) => raw.get_or_insert_with(|| share(publication.raw_frame())),
+            (Some(_), Some(publication)) => json.get_or_insert_with(|| {
+                share(publication.json_frame(|| counters.frames_encoded.add(1)))
+            }),
+            (Some(client), None) if client.wants_notices(member.subscription_index) => {
+                json.as_mut().expect("a notice has its form from the start")
+            }
+            (_, None) => return,
+        };
         let outbox = &mut connection.session.outbox;
-        let mut frame = &fan_out.frame;
         // Whoever has no room for the plain frame is too slow either way: nothing is compressed for
         // a delivery that is dropped.
         let shard_full = self.outbox_len + frame.len() > shard_limit && !outbox.is_idle();
-        if connection.flags.compressed && !shard_full && outbox.has_room(frame.len(), limit) {
-            frame = fan_out.compressed.get_or_insert_with(|| {
-                self.compression.compress_once(&fan_out.publication, &self.settings, &self.stats)
+        if let Some(publication) = publication
+            && connection.flags.compressed
+            && connection.client.is_none()
+            && !shard_full
+            && outbox.has_room(frame.len(), limit)
+        {
+            frame = compressed.get_or_insert_with(|| {
+                self.compression.compress_once(publication, &self.settings, &self.stats)
             });
         }
         if shard_full || outbox.push(FrameBytes::Shared(frame.clone()), limit).is_err() {

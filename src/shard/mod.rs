@@ -6,12 +6,14 @@
 //! bytes of a receive buffer are borrowed; what it decides (dirty outboxes, receives to arm,
 //! connections to end) waits in its lists until the turn comes to them.
 
+mod centrifuge;
 mod clock;
 mod compression;
 mod connect;
 mod drain;
 mod expiry;
 mod fan_out;
+mod owner;
 mod post;
 mod reap;
 mod route;
@@ -32,9 +34,11 @@ use crate::id::{ConnId, Owners, ShardId};
 use crate::limits;
 use crate::mail::{Delivery, Permits, Post};
 use crate::protocol::ProtocolLimits;
+use crate::protocol::channel::Namespaces;
 use crate::ring::{Driver, DriverCounts, Fault};
 use crate::session::{KeepaliveTimes, Millis};
 use crate::stats::ShardStats;
+use centrifuge::Leaves;
 use clock::TurnTime;
 use compression::Compression;
 use drain::Drain;
@@ -49,6 +53,11 @@ pub struct ShardSettings {
     pub protocol: ProtocolLimits,
     /// Ping and pong times.
     pub keepalive: KeepaliveTimes,
+    /// From the upgrade to the connect command of a client of the Centrifuge protocol, in
+    /// milliseconds.
+    pub connect_timeout: Millis,
+    /// What channels offer and who may do what there; the same for every shard.
+    pub channels: Arc<Namespaces>,
     /// Bytes that may wait for one connection.
     pub outbox_bytes: usize,
     /// Bytes that may wait for all connections of the shard.
@@ -87,6 +96,16 @@ struct Core {
     local: VecDeque<Delivery>,
     /// True since somebody found `local` full this turn: nobody else tells them of its room.
     local_starved: Cell<bool>,
+    /// Bytes of publications and notices taken for delivery this turn, in the forms used.
+    taken_len: usize,
+    /// Who left which channel, for owners that are still to be told.
+    leaves: Leaves,
+    /// Replies under construction; empty between messages.
+    replies: Vec<u8>,
+    /// The user of clients that do not say who they are.
+    no_user: Arc<str>,
+    /// When a refused message may be logged again.
+    next_refusal_log: Millis,
     /// The fan-out that goes on next turn, if one was cut.
     fan_out: Option<FanOut>,
     /// When the publications were accepted whose fan-out ended this turn.
@@ -101,7 +120,7 @@ struct Core {
     requests_left: bool,
     /// Connections with something new in their outbox.
     dirty: Vec<ConnId>,
-    /// Connections whose publish found no room, in order.
+    /// Connections whose publish or commands found no room, in order.
     parked: VecDeque<ConnId>,
     /// Connections that are to be decoded (again): their backlog first, then the socket.
     resumable: Vec<ConnId>,
@@ -135,6 +154,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     ) -> Self {
         let id = post.shard;
         let lane_count = post.requests_in.len();
+        let shard_count = post.deliveries_in.len();
         let hub =
             Hub::new(id, owners.clone(), HubLimits::of_one_in(owners.shard_count()), settings.seed);
         post.bell.mute();
@@ -153,6 +173,11 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             expire_at: 0,
             local: VecDeque::new(),
             local_starved: Cell::new(false),
+            taken_len: 0,
+            leaves: Leaves::new(shard_count),
+            replies: Vec::new(),
+            no_user: "".into(),
+            next_refusal_log: 0,
             fan_out: None,
             fan_outs_done: Vec::new(),
             next_lane: 0,
@@ -197,6 +222,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.core.local_starved.set(false);
         self.reap();
         self.core.take_requests(&mut self.driver);
+        self.core.mail_leaves();
         self.core.retry_parked();
         self.core.mail_interest();
         self.core.take_deliveries();
@@ -206,6 +232,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.resume();
         // Whoever left since the first time: their owners need not wait for the next turn.
         self.core.mail_interest();
+        self.core.mail_leaves();
         self.flush();
         self.terminate();
         self.arm_receives();
@@ -328,6 +355,7 @@ impl Core {
     fn has_work(&self) -> bool {
         self.fan_out.is_some()
             || self.requests_left
+            || self.leaves.is_cut()
             || !self.local.is_empty()
             || self.local_starved.get()
             || !self.dirty.is_empty()

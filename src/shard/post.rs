@@ -1,14 +1,11 @@
 //! Mail in and out: requests, deliveries, interest, publishes on their way to their owner.
 
-use std::sync::Arc;
-
 use super::fan_out::FanOut;
 use super::{Core, bit};
-use crate::hub::{Fate, InterestMail, Published, StreamOptions};
+use crate::hub::InterestMail;
 use crate::id::ShardId;
 use crate::limits;
-use crate::mail::{Delivery, Publish, PublishError, Reply, Request};
-use crate::publication::{Draft, Publication};
+use crate::mail::{Delivery, Publish, Reply, Request};
 use crate::ring::Driver;
 use crate::ws::{CloseCode, encode};
 
@@ -52,12 +49,20 @@ impl Core {
         match request {
             Request::Publish(publish) => match publish.reply {
                 Reply::Control(_) => true,
+                // Either everyone interested gets it, or the client alone gets the reason.
                 Reply::ClientOnFailure { shard, .. } => {
-                    self.has_room_for(&publish.channel) && self.can_deliver_to(shard)
+                    self.has_room_for(&publish.channel) && self.can_deliver(shard, 1)
                 }
+                Reply::Client(asker) => self.has_room_for_both(&publish.channel, asker.shard),
             },
-            Request::Interest { from, .. } => self.can_deliver_to(*from),
-            _ => true,
+            Request::Interest { from, .. } => self.can_deliver(*from, 1),
+            Request::Join(join) => self.can_let_in(join),
+            Request::Leave(leave) => self.has_room_for_notice(&leave.channel),
+            Request::Ask(ask) => self.can_deliver(ask.asker.shard, 1),
+            Request::Connect(_)
+            | Request::Disinterest { .. }
+            | Request::Drain { .. }
+            | Request::Stop => true,
         }
     }
 
@@ -73,27 +78,12 @@ impl Core {
             Request::Disinterest { from, channel } => {
                 self.hub.on_disinterest(&channel, from, self.time.ms)
             }
+            Request::Join(join) => self.let_in(*join),
+            Request::Leave(leave) => self.let_out(&leave),
+            Request::Ask(ask) => self.answer(*ask),
             Request::Drain { window } => self.begin_drain(window),
             Request::Stop => self.stopping = true,
         }
-    }
-
-    fn answer_full(&mut self, publish: Publish) {
-        self.stats.counters.mail_full.add(1);
-        match publish.reply {
-            Reply::Control(reply) => {
-                // Nobody waits any more when the HTTP client is gone.
-                let _ = reply.send(Err(PublishError::MailboxFull));
-            }
-            Reply::ClientOnFailure { .. } => unreachable!("its room was looked at before"),
-        }
-    }
-
-    /// Registers a shard's interest and answers; everything numbered from here on follows the
-    /// answer in the same lane.
-    fn answer_interest(&mut self, from: ShardId, channel: Arc<str>) {
-        let position = self.hub.on_interest(&channel, from, self.time.ms).ok();
-        self.deliver_to(from, Delivery::Registered { channel, position });
     }
 
     /// Sends a publish to the channel's owner, or numbers it here. Without room it comes back and
@@ -103,70 +93,39 @@ impl Core {
         if owner == self.id {
             return self.number(publish);
         }
-        let sender = self.post.requests_out[owner.index()].as_mut().expect("another shard");
-        if !sender.has_room_or_ask() {
+        if !self.can_request(owner) {
             return Err(publish);
         }
-        let pushed = sender.push(Request::Publish(publish));
-        assert!(pushed.is_ok(), "room was just looked at");
-        self.rung |= bit(owner);
+        self.request(owner, Request::Publish(publish));
         Ok(())
     }
 
-    /// As the owner: gives the publication its offset and sends it to every shard that listens.
-    /// Comes back, unnumbered, when one of them has no room.
-    fn number(&mut self, publish: Box<Publish>) -> Result<(), Box<Publish>> {
-        if !self.has_room_for(&publish.channel) {
-            return Err(publish);
-        }
-        let Publish { channel, payload, accepted_at, reply } = *publish;
-        let draft = Draft::plain(payload, self.time.unix_ms);
-        let result = self.hub.publish(&channel, draft, &StreamOptions::default(), self.time.ms);
-        let result = result.map(|Published { position, interest, fate }| {
-            if let Fate::Accepted(entry) = fate {
-                self.stats.counters.publications.add(1);
-                if let Some(entry) = entry.filter(|_| !interest.is_empty()) {
-                    self.stats.counters.frames_encoded.add(1);
-                    let epoch = position.epoch;
-                    let publication = Publication::new(channel, epoch, entry, accepted_at);
-                    let publication = Arc::new(publication);
-                    for shard in interest.iter() {
-                        self.deliver_to(shard, Delivery::Publication(publication.clone()));
-                    }
-                }
-            }
-            position
-        });
-        let result = result.map_err(|_| PublishError::ChannelsFull);
-        match (reply, result) {
-            (Reply::Control(reply), result) => {
-                // Nobody waits any more when the HTTP client is gone.
-                let _ = reply.send(result);
-            }
-            (Reply::ClientOnFailure { shard, conn }, Err(error)) => {
-                self.deliver_to(shard, Delivery::PublishFailed { conn, error });
-            }
-            (Reply::ClientOnFailure { .. }, Ok(_)) => {}
-        }
-        Ok(())
-    }
-
-    /// Whether every shard that listens to `channel` has room for one more publication; asks to be
-    /// woken by those that have not.
-    fn has_room_for(&self, channel: &str) -> bool {
-        self.hub.interest(channel).iter().all(|shard| self.can_deliver_to(shard))
-    }
-
-    fn can_deliver_to(&self, shard: ShardId) -> bool {
+    /// Whether `shard` has room for `count` deliveries; if not, this one is woken when it has.
+    pub(super) fn can_deliver(&self, shard: ShardId, count: usize) -> bool {
         match &self.post.deliveries_out[shard.index()] {
-            Some(sender) => sender.has_room_or_ask(),
-            None => self.has_local_room_or_ask(),
+            Some(sender) => sender.has_room_or_ask(count),
+            None => self.has_local_room_or_ask(count),
         }
+    }
+
+    /// Whether `shard` has room for a request of this one, which is woken when it has. A shard
+    /// carries its own requests out at once, if it can.
+    pub(super) fn can_request(&self, shard: ShardId) -> bool {
+        let sender = &self.post.requests_out[shard.index()];
+        sender.as_ref().is_none_or(|sender| sender.has_room_or_ask(1))
+    }
+
+    /// Puts a request in the lane of another shard. Its room was looked at.
+    pub(super) fn request(&mut self, shard: ShardId, request: Request) {
+        let sender = self.post.requests_out[shard.index()].as_mut().expect("another shard");
+        let pushed = sender.push(request);
+        assert!(pushed.is_ok(), "room was looked at before");
+        self.rung |= bit(shard);
     }
 
     /// Whether this shard's own queue has room; if not, the next turn looks again.
-    fn has_local_room_or_ask(&self) -> bool {
-        let has_room = self.local.len() < self.settings.mailbox_len;
+    fn has_local_room_or_ask(&self, count: usize) -> bool {
+        let has_room = self.local.len() + count <= self.settings.mailbox_len;
         if !has_room {
             self.local_starved.set(true);
         }
@@ -174,7 +133,7 @@ impl Core {
     }
 
     /// Puts a delivery in a shard's lane, or in this shard's own queue. Its room was looked at.
-    fn deliver_to(&mut self, shard: ShardId, delivery: Delivery) {
+    pub(super) fn deliver_to(&mut self, shard: ShardId, delivery: Delivery) {
         match &mut self.post.deliveries_out[shard.index()] {
             Some(sender) => {
                 let pushed = sender.push(delivery);
@@ -192,7 +151,7 @@ impl Core {
             let local_room = self.local.len() < self.settings.mailbox_len;
             let local_starved = &self.local_starved;
             let told = self.hub.poll_mail(|owner| match &requests_out[owner.index()] {
-                Some(sender) => sender.has_room_or_ask(),
+                Some(sender) => sender.has_room_or_ask(1),
                 None => {
                     local_starved.set(local_starved.get() || !local_room);
                     local_room
@@ -225,22 +184,25 @@ impl Core {
     /// cut goes on first, so the order within each lane holds.
     pub(super) fn take_deliveries(&mut self) {
         let mut budget = limits::WORK_PER_TURN;
-        let mut taken_len = self.fan_out.as_ref().map_or(0, FanOut::frame_len);
+        self.taken_len = self.fan_out.as_ref().map_or(0, FanOut::frame_len);
         let taken_max = self.fan_out_bytes_per_turn();
-        while self.fan_out(&mut budget) && taken_len <= taken_max {
+        while self.fan_out(&mut budget) && self.taken_len <= taken_max {
             let Some(delivery) = self.next_delivery() else { return };
             budget = budget.saturating_sub(1);
             match delivery {
-                Delivery::Publication(publication) => {
-                    taken_len += publication.raw_frame().len();
-                    self.begin_fan_out(publication);
-                }
+                Delivery::Publication(publication) => self.begin_fan_out(publication),
+                Delivery::Notice(notice) => self.begin_notice(&notice),
                 Delivery::Registered { channel, position } => {
                     self.on_registered(&channel, position.is_some());
                 }
                 Delivery::PublishFailed { conn, error } => {
                     self.close(conn, Some(CloseCode::TRY_AGAIN), &error.to_string());
                 }
+                Delivery::Published { conn, command, result } => {
+                    self.on_published(conn, command, result);
+                }
+                Delivery::Joined(joined) => self.on_let_in(*joined),
+                Delivery::Answer { asker, answer } => self.on_answer(asker, &answer),
             }
         }
     }

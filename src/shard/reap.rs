@@ -69,12 +69,12 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         };
         let taken = *result.as_ref().unwrap_or(&0);
         core.stats.counters.bytes_sent.add(taken as u64);
-        connection.sent_len += taken;
-        let done = connection.sent_len == bytes.len();
+        connection.sent_len += u32::try_from(taken).expect(SENT_FITS);
+        let done = connection.sent_len as usize == bytes.len();
         if !done && taken > 0 && connection.terminating.is_none() {
             // MSG_WAITALL makes short sends rare; it does not rule them out.
             core.stats.counters.short_sends.add(1);
-            self.driver.submit_send(connection.sock, bytes, connection.sent_len);
+            self.driver.submit_send(connection.sock, bytes, connection.sent_len as usize);
             return;
         }
         connection.sent_len = 0;
@@ -134,3 +134,5 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         }
     }
 }
+
+const SENT_FITS: &str = "no send is longer than the largest message with its header";

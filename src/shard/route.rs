@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use super::Core;
-use super::slots::Held;
+use super::slots::{Held, Until};
 use crate::frame::FrameBytes;
 use crate::id::ConnId;
 use crate::limits;
 use crate::mail::{Publish, Reply};
 use crate::protocol::Reaction;
+use crate::protocol::channel::Format;
 use crate::publication::Payload;
 use crate::ring::CloseHow;
 use crate::ws::{Decoded, Event, Message, MessageKind, Opcode, encode};
@@ -54,10 +55,15 @@ impl Core {
         let Some(connection) = self.slots.get_mut(conn) else { return };
         connection.flags.resume_queued = false;
         connection.flags.paused = false;
-        connection.session.keepalive.put_off(self.time.ms, &self.settings.keepalive);
+        if !connection.awaits_connect() {
+            connection.session.keepalive.put_off(self.time.ms, &self.settings.keepalive);
+        }
         if let Some(held) = connection.held.take() {
             debug_assert!(held.publish.is_none(), "resumed with a publish parked");
-            let mut backlog = held.backlog;
+            let Held { mut backlog, commands, .. } = *held;
+            if let Some(commands) = commands {
+                self.run_commands(conn, commands.text.into(), commands.start);
+            }
             self.feed(conn, &mut backlog);
         }
         let Some(connection) = self.slots.get_mut(conn) else { return };
@@ -105,6 +111,7 @@ impl Core {
                 self.pause_if_full(conn);
             }
             Reaction::Publish(payload) => self.publish_from(conn, payload),
+            Reaction::Commands(text) => self.run_commands(conn, text, 0),
             Reaction::Close(code, reason) => self.close(conn, Some(code), reason),
         }
     }
@@ -132,7 +139,7 @@ impl Core {
     }
 
     /// Stops reading a peer that does not read: its outbox is at its limit.
-    fn pause_if_full(&mut self, conn: ConnId) {
+    pub(super) fn pause_if_full(&mut self, conn: ConnId) {
         let limit = self.settings.outbox_bytes;
         let Some(connection) = self.slots.get_mut(conn) else { return };
         if connection.session.outbox.total_len() >= limit && !connection.flags.paused {
@@ -145,20 +152,27 @@ impl Core {
     pub(super) fn resume_if_drained(&mut self, conn: ConnId) {
         let low = self.settings.outbox_bytes / 2;
         let Some(connection) = self.slots.get_mut(conn) else { return };
-        let parked = connection.held.as_ref().is_some_and(|held| held.publish.is_some());
+        let parked = connection.held.as_ref().is_some_and(|held| held.is_parked());
         let drained = connection.session.outbox.total_len() <= low;
         if connection.flags.paused && connection.session.is_open() && !parked && drained {
             self.queue_resume(conn);
         }
     }
 
-    /// Publishes for a client. Without room on the way the client is not read until there is.
+    /// Publishes for a client of the raw protocol. Without room on the way the client is not read
+    /// until there is.
     fn publish_from(&mut self, conn: ConnId, payload: Payload) {
         let Some(connection) = self.slots.get_mut(conn) else { return };
         let Some(first) = connection.subscriptions.first() else { return };
+        let channel = self.hub.name(first.channel).clone();
+        if self.options_of(&channel).format == Format::Json && !payload.is_json() {
+            self.refuse_publication(conn, &channel);
+            return;
+        }
         let publish = Box::new(Publish {
-            channel: self.hub.name(first.channel).clone(),
+            channel,
             payload,
+            info: None,
             accepted_at: self.time.now,
             reply: Reply::ClientOnFailure { shard: self.id, conn },
         });
@@ -172,12 +186,38 @@ impl Core {
         }
     }
 
-    /// Tries parked publishes again, in order, until one finds no room.
+    /// Counts a message that is no JSON where JSON is wanted, and says so in the log, now and then:
+    /// the raw protocol has no words for it, and nobody is disconnected.
+    fn refuse_publication(&mut self, conn: ConnId, channel: &str) {
+        self.stats.counters.publications_refused.add(1);
+        if self.time.ms >= self.next_refusal_log {
+            self.next_refusal_log = self.time.ms + limits::REFUSAL_LOG_INTERVAL_MS;
+            let peer = self.slots.get_mut(conn).map(|connection| connection.peer);
+            tracing::warn!(
+                %conn, ?peer, ?channel,
+                "a message that is no JSON was not published; to allow any bytes, set \
+                 publication_format = \"binary\" for the channel"
+            );
+        }
+    }
+
+    /// Tries parked publishes and commands again, in order, each until it finds no room.
     pub(super) fn retry_parked(&mut self) {
         for _ in 0..self.parked.len() {
             let conn = self.parked.pop_front().expect("counted");
             let held = self.slots.get_mut(conn).and_then(|c| c.held.as_mut());
-            let Some(publish) = held.and_then(|held| held.publish.take()) else { continue };
+            let Some(held) = held else { continue };
+            if let Some(until) = held.commands.as_ref().map(|commands| commands.until) {
+                match until {
+                    Until::Room(owner) if owner != self.id && !self.can_request(owner) => {
+                        self.parked.push_back(conn);
+                    }
+                    Until::Room(_) => self.queue_resume(conn),
+                    Until::Answer => {}
+                }
+                continue;
+            }
+            let Some(publish) = held.publish.take() else { continue };
             match self.send_publish(publish) {
                 Ok(()) => self.resume_if_drained(conn),
                 Err(publish) => {

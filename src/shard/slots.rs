@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use super::centrifuge::Client;
 use super::timers::Tick;
 use crate::hub::Subscription;
-use crate::id::{ConnId, GENERATION_BITS};
+use crate::id::{ConnId, GENERATION_BITS, ShardId};
 use crate::limits;
 use crate::mail::Publish;
 use crate::protocol::Protocol;
@@ -24,10 +25,13 @@ pub(super) struct Connection {
     pub(super) subscriptions: Box<[Subscription]>,
     /// What waits while the connection is not read. Boxed: rare.
     pub(super) held: Option<Box<Held>>,
+    /// What is known of a client of the Centrifuge protocol, and of no other; its subscriptions are
+    /// there.
+    pub(super) client: Option<Box<Client>>,
     /// The tick of the timer entry that counts.
     pub(super) timer: Tick,
     /// Bytes of the send in flight that earlier, short sends took already.
-    pub(super) sent_len: usize,
+    pub(super) sent_len: u32,
     pub(super) peer: IpAddr,
     /// Subscriptions the owners have not answered; nothing is sent, the 101 neither, until 0.
     pub(super) unregistered_count: u8,
@@ -35,6 +39,9 @@ pub(super) struct Connection {
     /// How the socket will be closed. `Some` from `terminate` on.
     pub(super) terminating: Option<CloseHow>,
 }
+
+/// A larger number is paid by a million connections, whatever they speak.
+const _: () = assert!(size_of::<Connection>() <= 240);
 
 /// What waits while a connection is not read.
 #[derive(Debug, Default)]
@@ -44,6 +51,41 @@ pub(super) struct Held {
     pub(super) backlog: Vec<u8>,
     /// The publish that found no room.
     pub(super) publish: Option<Box<Publish>>,
+    /// The commands that could not be carried out yet, in order.
+    pub(super) commands: Option<Commands>,
+}
+
+impl Held {
+    /// Whether something waits that room for replies alone does not move.
+    pub(super) fn is_parked(&self) -> bool {
+        self.publish.is_some() || self.commands.is_some()
+    }
+}
+
+impl Connection {
+    /// Whether it is a client of the Centrifuge protocol that has not connected yet.
+    pub(super) fn awaits_connect(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.awaits_connect())
+    }
+}
+
+/// Commands of a client that wait, with what they wait for.
+#[derive(Debug)]
+pub(super) struct Commands {
+    /// The whole message.
+    pub(super) text: String,
+    /// Where in it the first that waits begins.
+    pub(super) start: usize,
+    pub(super) until: Until,
+}
+
+/// What a command waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Room in the lane to this owner, or in the lanes from it to whoever listens.
+    Room(ShardId),
+    /// The answer to an earlier command.
+    Answer,
 }
 
 /// Truths about a connection.

@@ -9,9 +9,11 @@ use super::{Core, Shard};
 use crate::hub::{Member, Place};
 use crate::id::ConnId;
 use crate::limits;
+use crate::protocol::centrifuge::code::Disconnect;
+use crate::protocol::centrifuge::reply;
 use crate::ring::{CloseHow, Driver};
 use crate::session::KeepaliveStep;
-use crate::ws::{CloseCode, encode};
+use crate::ws::{CloseCode, MessageKind, encode};
 
 impl Core {
     /// Queues our Close behind everything that waits: the 101, answers to what the peer sent before
@@ -97,6 +99,7 @@ impl Core {
 
     /// Ends every subscription: nothing is delivered to the connection any more.
     fn leave_channels(&mut self, conn: ConnId) {
+        self.leave_all(conn);
         let Some(connection) = self.slots.get_mut(conn) else { return };
         let subscriptions = std::mem::take(&mut connection.subscriptions);
         self.stats.counters.subscriptions.sub(subscriptions.len() as u64);
@@ -145,12 +148,19 @@ impl Core {
             KeepaliveStep::Wait => {}
             KeepaliveStep::Ping => {
                 self.stats.counters.pings_sent.add(1);
-                self.append(conn, |out| encode::append_ping(out, b""));
+                let is_client = connection.client.is_some();
+                self.append(conn, |out| match is_client {
+                    false => encode::append_ping(out, b""),
+                    true => encode::append_message(out, MessageKind::Text, reply::PING),
+                });
                 self.mark_dirty(conn);
             }
             // Its pong may lie where this shard does not read.
             KeepaliveStep::Dead if connection.flags.paused => {
                 connection.session.keepalive.put_off(now, &self.settings.keepalive);
+            }
+            KeepaliveStep::Dead if connection.awaits_connect() => {
+                self.close(conn, Some(Disconnect::Stale.code()), Disconnect::Stale.reason());
             }
             KeepaliveStep::Dead => {
                 self.stats.counters.pong_timeouts.add(1);

@@ -4,9 +4,9 @@ use super::Counter;
 
 /// The values of the label `code`: the codes the gateway sends itself, `1000` and `1001` of peers,
 /// every other code a peer sent, and connections that ended without a Close frame.
-pub const CLOSE_LABELS: [&str; 13] = [
-    "1000", "1001", "1002", "1003", "1007", "1008", "1009", "1011", "1013", "3008", "3012",
-    "other", "none",
+pub const CLOSE_LABELS: [&str; 17] = [
+    "1000", "1001", "1002", "1003", "1007", "1008", "1009", "1011", "1013", "3001", "3008", "3012",
+    "3501", "3502", "3508", "other", "none",
 ];
 
 /// One counter per label, so that no peer can invent a new one.
@@ -26,10 +26,14 @@ impl CloseCounters {
             Some(1009) => 6,
             Some(1011) => 7,
             Some(1013) => 8,
-            Some(3008) => 9,
-            Some(3012) => 10,
-            Some(_) => 11,
-            None => 12,
+            Some(3001) => 9,
+            Some(3008) => 10,
+            Some(3012) => 11,
+            Some(3501) => 12,
+            Some(3502) => 13,
+            Some(3508) => 14,
+            Some(_) => 15,
+            None => 16,
         };
         self.0[index].add(1);
     }

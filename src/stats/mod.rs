@@ -61,6 +61,11 @@ stats! {
         idempotency_forgotten: Counter = "idempotency_keys_forgotten_total", "Idempotency keys forgotten before their time because there were too many.";
         messages_received: Counter = "messages_received_total", "Data messages received from clients.";
         bytes_received: Counter = "received_bytes_total", "Bytes received from clients, frame headers included.";
+        commands: Counter = "commands_total", "Commands of clients of the Centrifuge protocol, those answered with an error included.";
+        command_errors: Counter = "command_errors_total", "Commands answered with an error.";
+        recovered: Counter = "recovered_total", "Subscriptions that asked for what they had missed and got it.";
+        unrecovered: Counter = "unrecovered_total", "Subscriptions that asked for what they had missed when it was not there any more.";
+        publications_refused: Counter = "publications_refused_total", "Messages of raw clients not published because they were no JSON.";
         messages_sent: Counter = "messages_sent_total", "Data messages queued to clients.";
         bytes_sent: Counter = "sent_bytes_total", "Bytes the kernel took for clients, frame headers included.";
         publications: Counter = "publications_total", "Publications numbered by the shard as owner of their channel.";

@@ -11,7 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tidegate::accept::{Acceptor, AcceptorConfig, Site, Stop};
 use tidegate::lifecycle::{Lifecycle, Phase};
 use tidegate::mail::{Handoff, Permits, Post, Request, wire};
-use tidegate::protocol::admission::{Origins, Patterns, Policy};
+use tidegate::protocol::admission::{Origins, Policy};
+use tidegate::protocol::channel::{Audience, ChannelOptions, Namespaces};
 use tidegate::stats::AcceptorStats;
 
 /// How long a test waits for what must come.
@@ -65,13 +66,17 @@ pub fn start(settings: Settings) -> Running {
     let lifecycle = Lifecycle::new();
     lifecycle.advance(Phase::Serving);
     let stop = Stop::new();
+    let open = ChannelOptions {
+        allow_subscribe: Audience::Anyone,
+        allow_publish: Audience::Anyone,
+        ..ChannelOptions::default()
+    };
     let policy = Policy {
         echo: true,
         demo: true,
         compression: false,
         origins: Origins::new(&[], true),
-        allow_subscribe: Patterns::new(["*"]),
-        allow_publish: Patterns::new(["*"]),
+        channels: Namespaces::new(open, []),
     };
     let trusted = settings.trusted_proxies.iter().map(|net| net.parse().expect("a net"));
     let config = AcceptorConfig {

@@ -14,6 +14,7 @@ use tidegate::id::{ConnId, Owners};
 use tidegate::mail::{Bell, Handoff, Permits, Request, Sender, wire};
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::Entry;
+use tidegate::protocol::channel::{Audience, ChannelOptions, Format, Namespaces};
 use tidegate::ring::{Completion, Driver, Lease, RecvOutcome, RingSizes, Sock, UringDriver};
 use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{CompressionSettings, Shard, ShardSettings, SystemClock};
@@ -213,12 +214,25 @@ fn echo_handoff(socket: OwnedFd, permits: &Permits) -> Handoff {
 fn settings(outbox_bytes: usize) -> ShardSettings {
     let message = DecodeLimits { message_size: 1 << 20, fragments: 1024 };
     ShardSettings {
-        protocol: ProtocolLimits { echo: message, raw: message, publication_size: 1 << 16 },
+        protocol: ProtocolLimits { echo: message, client: message, publication_size: 1 << 16 },
         keepalive: KeepaliveTimes { ping_interval: 60_000, pong_timeout: 10_000 },
+        connect_timeout: 10_000,
+        channels: open_channels(),
         outbox_bytes,
         outbox_shard_bytes: 1 << 30,
         mailbox_len: 4,
         compression: CompressionSettings::default(),
         seed: 1,
     }
+}
+
+/// Channels in which everybody may do everything, with any bytes.
+fn open_channels() -> Arc<Namespaces> {
+    let options = ChannelOptions {
+        allow_subscribe: Audience::Anyone,
+        allow_publish: Audience::Anyone,
+        format: Format::Binary,
+        ..ChannelOptions::default()
+    };
+    Arc::new(Namespaces::new(options, []))
 }

@@ -16,6 +16,7 @@ use tidegate::limits;
 use tidegate::mail::{Handoff, Permits, Request, Sender, wire};
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::{Entry, RawEntry};
+use tidegate::protocol::channel::{Audience, ChannelOptions, Format, Namespaces};
 use tidegate::ring::{
     CloseHow, Completion, Driver, DriverCounts, Fault, Lease, RingSizes, Sock, UringDriver,
 };
@@ -43,10 +44,12 @@ pub fn settings(mailbox_len: usize) -> ShardSettings {
     ShardSettings {
         protocol: ProtocolLimits {
             echo: limits,
-            raw: limits,
+            client: limits,
             publication_size: limits::PUBLICATION_SIZE_DEFAULT,
         },
         keepalive: KeepaliveTimes { ping_interval: 86_400_000, pong_timeout: 86_400_000 },
+        connect_timeout: 10_000,
+        channels: open_channels(),
         outbox_bytes: limits::OUTBOX_BYTES_DEFAULT,
         outbox_shard_bytes: limits::OUTBOX_SHARD_BYTES_DEFAULT,
         mailbox_len,
@@ -231,3 +234,14 @@ impl Driver for Patient {
 }
 
 const WAIT_MAX: Duration = Duration::from_millis(2);
+
+/// Channels in which everybody may do everything, with any bytes.
+fn open_channels() -> Arc<Namespaces> {
+    let options = ChannelOptions {
+        allow_subscribe: Audience::Anyone,
+        allow_publish: Audience::Anyone,
+        format: Format::Binary,
+        ..ChannelOptions::default()
+    };
+    Arc::new(Namespaces::new(options, []))
+}

@@ -14,6 +14,7 @@
 #![allow(dead_code, unused_imports, reason = "every test file uses a part of this module")]
 
 mod buffers;
+pub(crate) mod centrifuge;
 mod world;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -14,6 +14,7 @@ use tidegate::mail::{
 };
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::{Entry, RawEntry};
+use tidegate::protocol::channel::{Audience, ChannelOptions, Format, Namespaces};
 use tidegate::publication::{Epoch, Payload, Position};
 use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{Clock, CompressionSettings, Shard, ShardSettings};
@@ -73,6 +74,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(options: Options) -> Self {
+        Self::with_channels(options, open_channels())
+    }
+
+    /// A world in which channels have these options.
+    pub(crate) fn with_channels(options: Options, channels: Arc<Namespaces>) -> Self {
         let shard_count = NonZeroU16::new(options.shards).expect("at least one shard");
         let owners = Owners::new(shard_count);
         let permits = Permits::new(options.shards, 100_000);
@@ -87,7 +93,7 @@ impl World {
             owners.clone(),
             permits.clone(),
             stats.clone(),
-            settings(&options),
+            ShardSettings { channels, ..settings(&options) },
         );
         Self {
             shard,
@@ -155,6 +161,12 @@ impl World {
         self.connected()
     }
 
+    /// Hands a client of the Centrifuge protocol over and settles.
+    pub(crate) fn connect_centrifuge(&mut self) -> ConnId {
+        self.hand_over(Entry::Centrifuge, b"");
+        self.connected()
+    }
+
     /// Hands an `/echo` connection over and takes one turn, whatever the kernel holds back.
     pub(crate) fn connect_held(&mut self) -> ConnId {
         self.hand_over(Entry::Echo, b"");
@@ -182,6 +194,7 @@ impl World {
         let publish = Publish {
             channel: channel.into(),
             payload: Payload::text(payload),
+            info: None,
             accepted_at: self.clock.0.get(),
             reply: Reply::Control(reply),
         };
@@ -271,8 +284,10 @@ fn raw_entry(channels: &[&str]) -> Entry {
 fn settings(options: &Options) -> ShardSettings {
     let message = DecodeLimits { message_size: 64 * 1024, fragments: 1024 };
     ShardSettings {
-        protocol: ProtocolLimits { echo: message, raw: message, publication_size: 64 * 1024 },
+        protocol: ProtocolLimits { echo: message, client: message, publication_size: 64 * 1024 },
         keepalive: KeepaliveTimes { ping_interval: 25_000, pong_timeout: 10_000 },
+        connect_timeout: 10_000,
+        channels: open_channels(),
         outbox_bytes: options.outbox_bytes,
         outbox_shard_bytes: 1 << 30,
         mailbox_len: options.lane_len,
@@ -300,4 +315,15 @@ pub(crate) fn server_close(code: CloseCode, reason: &str) -> Vec<u8> {
     let mut out = Vec::new();
     encode::append_close(&mut out, Some(code), reason);
     out
+}
+
+/// Channels in which everybody may do everything, with any bytes.
+pub(crate) fn open_channels() -> Arc<Namespaces> {
+    let options = ChannelOptions {
+        allow_subscribe: Audience::Anyone,
+        allow_publish: Audience::Anyone,
+        format: Format::Binary,
+        ..ChannelOptions::default()
+    };
+    Arc::new(Namespaces::new(options, []))
 }

@@ -1,5 +1,6 @@
 //! Tests of the loader: sources, precedence, messages, the printed defaults.
 
+mod channels;
 mod values;
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use super::keys::KEYS;
 use super::raw::RawConfig;
 use super::*;
+use crate::protocol::channel::Audience;
 
 /// A file that is gone when the test ends.
 struct TempFile(PathBuf);
@@ -76,7 +78,7 @@ fn defaults_are_those_of_limits() {
     assert_eq!(config.server.drain, Duration::from_secs(20));
     assert!(!config.server.dev && !config.echo.enabled && config.server.api_key.is_none());
     assert!(config.server.cpus.is_empty() && config.server.origins.is_empty());
-    assert!(config.raw.allow_subscribe.is_empty() && config.raw.allow_publish.is_empty());
+    assert!(!config.channels.welcome_anonymous());
     assert_eq!(config.echo.message.message_size, 16 * 1024 * 1024);
     assert_eq!(config.echo.message.fragments, 131_072);
     assert_eq!(config.log.format, LogFormat::Text);
@@ -89,18 +91,21 @@ fn dev_changes_defaults_but_not_what_was_set() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8000");
     assert!(config.server.dev && config.echo.enabled);
     assert_eq!(config.server.drain, Duration::ZERO);
-    assert_eq!(config.raw.allow_subscribe, [Pattern("*".into())]);
-    assert_eq!(config.raw.allow_publish, [Pattern("*".into())]);
+    assert!(config.channels.welcome_anonymous());
 
     let set = from_file(
         "[server]\ndev = true\nlisten = \"127.0.0.2:9000\"\ndrain = 3\n[echo]\nenabled = false\n\
-         [raw]\nallow_publish = []\n",
+         [channel]\nallow_publish = false\n",
     );
     let config = set.unwrap().config;
     assert_eq!(config.server.listen.to_string(), "127.0.0.2:9000");
     assert_eq!(config.server.drain, Duration::from_secs(3));
-    assert!(!config.echo.enabled && config.raw.allow_publish.is_empty());
-    assert_eq!(config.raw.allow_subscribe.len(), 1);
+    assert!(!config.echo.enabled);
+    let channel = config.channels.options("news").unwrap();
+    assert_eq!(
+        (channel.allow_publish, channel.allow_subscribe),
+        (Audience::Nobody, Audience::User)
+    );
 }
 
 #[test]
@@ -178,9 +183,9 @@ fn a_bad_value_names_key_line_found_and_allowed() {
             "FILE:1: server is 3; allowed: a table, written as [name] with its keys below",
         ),
         (
-            "[raw]\nallow_publish = [true]\n",
-            "FILE:2: raw.allow_publish is an array of something else than texts and whole numbers; \
-             allowed: channel patterns of 1 to 255 bytes, in which * is any run of characters",
+            "[server]\ntrusted_proxies = [true]\n",
+            "FILE:2: server.trusted_proxies is an array of something else than texts and whole \
+             numbers; allowed: addresses or networks, such as 10.0.0.0/8",
         ),
         ("[log]\nformat = \"xml\"\n", "FILE:2: log.format is \"xml\"; allowed: text, json"),
         (

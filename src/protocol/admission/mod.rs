@@ -1,20 +1,19 @@
 //! Which paths, channels and permissions are acceptable before the 101.
 //!
 //! Pure: a request and a [`Policy`] come in, what the connection may do or a [`Refusal`] comes
-//! out. It owns the paths, the query of `/raw`, the patterns that grant channels, and the rule on
-//! origins; it knows no socket, no clock, and not where the policy's values were typed.
+//! out. It owns the paths, the queries and the rule on origins, and asks [`super::channel`] about
+//! channels; it knows no socket, no clock, and not where the policy's values were typed.
 
 mod origin;
-mod pattern;
 mod query;
 mod refusal;
 
+use super::channel::{Identity, Namespaces};
 use crate::id::ChannelName;
 use crate::ws::handshake::{DeflatePolicy, HandshakeError, Request, Upgrade};
 
 pub use origin::Origins;
-pub use pattern::Patterns;
-pub use refusal::Refusal;
+pub use refusal::{ChannelRight, Refusal};
 
 /// What the operator allows, as far as it is decided before the 101.
 #[derive(Clone, Debug, Default)]
@@ -27,10 +26,8 @@ pub struct Policy {
     pub compression: bool,
     /// From which web pages connections are accepted.
     pub origins: Origins,
-    /// Channels anyone may subscribe to on `/raw`.
-    pub allow_subscribe: Patterns,
-    /// Channels anyone may publish to on `/raw`.
-    pub allow_publish: Patterns,
+    /// Who may do what in which channel.
+    pub channels: Namespaces,
 }
 
 /// What a request is granted.
@@ -63,6 +60,8 @@ pub enum Entry {
     Echo,
     /// `/raw`: publications of `channels` arrive as messages.
     Raw(RawEntry),
+    /// `/connection/websocket`: the Centrifuge protocol in JSON.
+    Centrifuge,
 }
 
 /// What `/raw` was asked for and granted.
@@ -75,8 +74,11 @@ pub struct RawEntry {
     pub publish: bool,
 }
 
-/// Subprotocols that are confirmed when offered: the paths so far speak none.
-const SUBPROTOCOLS: &[&str] = &[];
+/// The subprotocol that is confirmed when offered to the Centrifuge protocol; it need not be.
+const CENTRIFUGE_JSON: &str = "centrifuge-json";
+
+/// The subprotocol of the same protocol in Protobuf, which is not spoken here.
+const CENTRIFUGE_PROTOBUF: &[u8] = b"centrifuge-protobuf";
 
 /// Decides what `request` gets. The order of the questions: does the path exist, is this a correct
 /// handshake, may this page connect, is the query well formed, are the channels allowed. So a
@@ -89,19 +91,33 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
         "/health" => admit_page(request, Page::Health),
         "/" if policy.demo => admit_page(request, Page::Demo),
         "/echo" if policy.echo => {
-            let upgrade = admit_upgrade(request, policy, &DeflatePolicy::ANY)?;
+            let upgrade = admit_upgrade(request, policy, &[], Some(&DeflatePolicy::ANY))?;
             Ok(Admitted::Socket { upgrade, entry: Entry::Echo })
         }
         "/echo" => Err(Refusal::EchoDisabled),
         "/raw" => {
             // One compressed copy of a publication serves all its subscribers.
-            let upgrade = admit_upgrade(request, policy, &DeflatePolicy::SHARED)?;
+            let shared = Some(&DeflatePolicy::SHARED);
+            let upgrade = admit_upgrade(request, policy, &[], shared)?;
             let entry = query::parse(request.query)?;
             admit_channels(&entry, policy)?;
             Ok(Admitted::Socket { upgrade, entry: Entry::Raw(entry) })
         }
+        "/connection/websocket" => {
+            let upgrade = admit_upgrade(request, policy, &[CENTRIFUGE_JSON], None)?;
+            if upgrade.subprotocol.is_none() && wants_protobuf(request) {
+                return Err(Refusal::ProtobufUnknown);
+            }
+            Ok(Admitted::Socket { upgrade, entry: Entry::Centrifuge })
+        }
         _ => Err(Refusal::PathUnknown),
     }
+}
+
+/// Whether the client would go on in Protobuf, by what it offers or by its query.
+fn wants_protobuf(request: &Request<'_>) -> bool {
+    request.elements("sec-websocket-protocol").any(|offered| offered == CENTRIFUGE_PROTOBUF)
+        || query::asks_for_protobuf(request.query)
 }
 
 fn admit_page<'a>(request: &Request<'a>, page: Page) -> Result<Admitted<'a>, Refusal> {
@@ -114,10 +130,11 @@ fn admit_page<'a>(request: &Request<'a>, page: Page) -> Result<Admitted<'a>, Ref
 fn admit_upgrade<'a>(
     request: &Request<'a>,
     policy: &Policy,
-    deflate: &DeflatePolicy,
+    subprotocols: &[&'a str],
+    deflate: Option<&DeflatePolicy>,
 ) -> Result<Upgrade<'a>, Refusal> {
-    let mut upgrade = request.upgrade(SUBPROTOCOLS)?;
-    if policy.compression {
+    let mut upgrade = request.upgrade(subprotocols)?;
+    if let Some(deflate) = deflate.filter(|_| policy.compression) {
         upgrade.agree_deflate(deflate);
     }
     match request.origin()? {
@@ -132,19 +149,29 @@ fn admit_upgrade<'a>(
 }
 
 fn admit_channels(entry: &RawEntry, policy: &Policy) -> Result<(), Refusal> {
-    let refused = entry.channels.iter().find(|channel| !policy.allow_subscribe.fit(channel));
-    if let Some(channel) = refused {
-        return Err(Refusal::SubscribeNotAllowed { channel: channel.clone() });
+    for channel in &entry.channels {
+        let decided = policy.channels.decide_subscribe(channel, Identity::Anonymous);
+        decided.map_err(|denied| Refusal::NotAllowed {
+            what: ChannelRight::Subscribe,
+            channel: channel.clone(),
+            denied,
+        })?;
     }
-    let first = entry.channels.first().expect("an entry has a channel");
-    if entry.publish && !policy.allow_publish.fit(first) {
-        return Err(Refusal::PublishNotAllowed { channel: first.clone() });
+    if entry.publish {
+        let channel = entry.channels.first().expect("an entry has a channel");
+        let decided = policy.channels.decide_publish(channel, Identity::Anonymous, true);
+        decided.map_err(|denied| Refusal::NotAllowed {
+            what: ChannelRight::Publish,
+            channel: channel.clone(),
+            denied,
+        })?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::channel::{Audience, ChannelOptions, Denied};
     use super::*;
     use crate::ws::handshake::Status;
 
@@ -154,9 +181,24 @@ mod tests {
             demo: true,
             compression: true,
             origins: Origins::new(&[], false),
-            allow_subscribe: Patterns::new(["news*", "chat"]),
-            allow_publish: Patterns::new(["chat"]),
+            channels: Namespaces::new(
+                open(Audience::Nobody),
+                [("news".into(), open(Audience::Nobody)), ("chat".into(), open(Audience::Anyone))],
+            ),
         }
+    }
+
+    /// Anyone may subscribe, and `publishers` publish.
+    fn open(publishers: Audience) -> ChannelOptions {
+        ChannelOptions {
+            allow_subscribe: Audience::Anyone,
+            allow_publish: publishers,
+            ..ChannelOptions::default()
+        }
+    }
+
+    fn not_allowed(what: ChannelRight, channel: &str, denied: Denied) -> Refusal {
+        Refusal::NotAllowed { what, channel: channel.into(), denied }
     }
 
     fn decide(line: &str, headers: &str, policy: &Policy) -> Result<Option<Entry>, Refusal> {
@@ -198,25 +240,55 @@ mod tests {
     }
 
     #[test]
-    fn channels_are_granted_by_pattern() {
-        let entry = decide("GET /raw?channel=news1&channel=chat", UPGRADE, &policy());
-        let expect = RawEntry { channels: ["news1".into(), "chat".into()].into(), publish: false };
-        assert_eq!(entry, Ok(Some(Entry::Raw(expect))));
-        assert_eq!(
-            decide("GET /raw?channel=chat&channel=x", UPGRADE, &policy()),
-            Err(Refusal::SubscribeNotAllowed { channel: "x".into() })
-        );
-        assert!(decide("GET /raw?channel=chat&publish=1", UPGRADE, &policy()).is_ok());
-        // The first channel is the one that is published to.
-        assert!(decide("GET /raw?channel=chat&channel=news&publish=1", UPGRADE, &policy()).is_ok());
-        assert_eq!(
-            decide("GET /raw?channel=news&channel=chat&publish=1", UPGRADE, &policy()),
-            Err(Refusal::PublishNotAllowed { channel: "news".into() })
-        );
+    fn channels_are_granted_by_their_options() {
+        let entry = decide("GET /raw?channel=news:1&channel=chat:a", UPGRADE, &policy());
+        let channels = ["news:1".into(), "chat:a".into()].into();
+        assert_eq!(entry, Ok(Some(Entry::Raw(RawEntry { channels, publish: false }))));
+        for (query, refusal) in [
+            (
+                "channel=a&channel=x:1",
+                Some((ChannelRight::Subscribe, "x:1", Denied::UnknownNamespace)),
+            ),
+            ("channel=a%23ann", Some((ChannelRight::Subscribe, "a#ann", Denied::NameRestricted))),
+            ("channel=chat:a&publish=1", None),
+            // The first channel is the one that is published to.
+            ("channel=chat:a&channel=news:1&publish=1", None),
+            (
+                "channel=news:1&channel=chat:a&publish=1",
+                Some((ChannelRight::Publish, "news:1", Denied::NotPermitted)),
+            ),
+        ] {
+            let decided = decide(&format!("GET /raw?{query}"), UPGRADE, &policy()).map(drop);
+            let expect = refusal
+                .map_or(Ok(()), |(what, channel, denied)| Err(not_allowed(what, channel, denied)));
+            assert_eq!(decided, expect, "{query}");
+        }
         assert_eq!(
             decide("GET /raw?channel=chat", UPGRADE, &Policy::default()),
-            Err(Refusal::SubscribeNotAllowed { channel: "chat".into() })
+            Err(not_allowed(ChannelRight::Subscribe, "chat", Denied::NotPermitted))
         );
+    }
+
+    #[test]
+    fn the_centrifuge_protocol_is_spoken_in_json_only() {
+        let offer = |names: &str| format!("{UPGRADE}Sec-WebSocket-Protocol: {names}\r\n");
+        let path = "GET /connection/websocket";
+        for (line, headers, admitted) in [
+            (path.to_owned(), UPGRADE.to_owned(), true),
+            (path.to_owned(), offer("centrifuge-json"), true),
+            (path.to_owned(), offer("centrifuge-protobuf, centrifuge-json"), true),
+            (path.to_owned(), offer("something-else"), true),
+            (path.to_owned(), offer("centrifuge-protobuf"), false),
+            (format!("{path}?format=protobuf"), UPGRADE.to_owned(), false),
+            (format!("{path}?cf_protocol=protobuf"), UPGRADE.to_owned(), false),
+            (format!("{path}?x=1&format=json"), UPGRADE.to_owned(), true),
+        ] {
+            let decided = decide(&line, &headers, &policy());
+            let expect =
+                if admitted { Ok(Some(Entry::Centrifuge)) } else { Err(Refusal::ProtobufUnknown) };
+            assert_eq!(decided, expect, "{line} {headers}");
+        }
+        assert_eq!(Refusal::ProtobufUnknown.status(), Status::BadRequest);
     }
 
     #[test]
@@ -233,12 +305,12 @@ mod tests {
         };
         let narrow = "permessage-deflate; server_max_window_bits=9";
         let off = Policy { compression: false, ..policy() };
-        for (path, offer) in [("/echo", narrow), ("/raw?channel=chat", "permessage-deflate")] {
+        for (path, offer) in [("/echo", narrow), ("/raw?channel=chat:a", "permessage-deflate")] {
             assert_eq!(agreed(path, offer, &off), None);
             assert!(agreed(path, offer, &policy()).is_some());
         }
-        assert_eq!(agreed("/raw?channel=chat", narrow, &policy()), None);
-        let raw = agreed("/raw?channel=chat", "permessage-deflate", &policy()).expect("agreed");
+        assert_eq!(agreed("/raw?channel=chat:a", narrow, &policy()), None);
+        let raw = agreed("/raw?channel=chat:a", "permessage-deflate", &policy()).expect("agreed");
         assert!(raw.server_no_context_takeover && raw.client_no_context_takeover);
         let echo = agreed("/echo", narrow, &policy()).expect("agreed");
         assert!(!echo.server_no_context_takeover && echo.server_window_bits == 9);

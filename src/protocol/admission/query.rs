@@ -46,6 +46,14 @@ pub(super) fn parse(query: Option<&str>) -> Result<RawEntry, Refusal> {
     Ok(RawEntry { channels: channels.into(), publish })
 }
 
+/// Whether the query of the Centrifuge protocol asks for Protobuf.
+pub(super) fn asks_for_protobuf(query: Option<&str>) -> bool {
+    query.unwrap_or_default().split('&').any(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        matches!(&*decode(name), b"format" | b"cf_protocol") && *decode(value) == *b"protobuf"
+    })
+}
+
 /// The name of channel `number` of the query, counted from 1.
 fn parse_channel(name: &[u8], number: usize) -> Result<ChannelName, Refusal> {
     if name.is_empty() {

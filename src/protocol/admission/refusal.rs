@@ -1,8 +1,18 @@
 //! Why a request gets no 101 and no page.
 
+use super::super::channel::Denied;
 use crate::id::ChannelName;
 use crate::limits;
 use crate::ws::handshake::{HandshakeError, Reply, Status};
+
+/// What a client may be refused in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelRight {
+    /// To receive what is published.
+    Subscribe,
+    /// To publish.
+    Publish,
+}
 
 /// A request that is answered with an HTTP error, after which the connection ends. The texts say
 /// what was wrong, where, and what to do; what a peer sent is quoted and escaped in them.
@@ -61,24 +71,22 @@ pub enum Refusal {
     /// `publish` is neither `0` nor `1`.
     #[error("publish takes 1 or 0; leave it out to subscribe only")]
     PublishMalformed,
-    /// No pattern grants the subscription.
-    #[error(
-        "subscribing to {channel:?} is not allowed; the operator allows it under [raw] with \
-         allow_subscribe = [{channel:?}]"
-    )]
-    SubscribeNotAllowed {
-        /// To what.
+    /// The channel's options do not grant it.
+    #[error("{}", not_allowed(*what, channel, *denied))]
+    NotAllowed {
+        /// What was asked for.
+        what: ChannelRight,
+        /// Where.
         channel: ChannelName,
+        /// Why not.
+        denied: Denied,
     },
-    /// No pattern grants the publishing.
+    /// The Centrifuge protocol was asked for in Protobuf.
     #[error(
-        "publishing to {channel:?} is not allowed; the operator allows it under [raw] with \
-         allow_publish = [{channel:?}]"
+        "this gateway speaks the Centrifuge protocol in JSON only: offer the subprotocol \
+         centrifuge-json or none, and leave format=protobuf out of the address"
     )]
-    PublishNotAllowed {
-        /// To what.
-        channel: ChannelName,
-    },
+    ProtobufUnknown,
     /// The process holds as many connections as it may, or the descriptors for them ran out.
     #[error("this gateway is full; try again later")]
     Full,
@@ -90,21 +98,40 @@ pub enum Refusal {
     Draining,
 }
 
+/// What is not allowed, why, and what the operator does about it.
+fn not_allowed(what: ChannelRight, channel: &str, denied: Denied) -> String {
+    let (doing, key) = match what {
+        ChannelRight::Subscribe => ("subscribing", "allow_subscribe"),
+        ChannelRight::Publish => ("publishing", "allow_publish"),
+    };
+    let table = match channel.split_once(':') {
+        Some((namespace, _)) => format!("[namespace.{namespace:?}]"),
+        None => "[channel]".to_owned(),
+    };
+    let remedy = match denied {
+        Denied::UnknownNamespace => format!("the operator adds it as {table}"),
+        Denied::NameRestricted => "the users are named behind its #; $ means nobody".to_owned(),
+        Denied::NotAvailable | Denied::NotPermitted => {
+            format!("the operator allows it under {table} with {key} = \"anyone\"")
+        }
+    };
+    format!("{doing} to {channel:?} is not allowed: {denied}; {remedy}")
+}
+
 impl Refusal {
     /// The status of the answer.
     pub fn status(&self) -> Status {
         match self {
             Self::Handshake(error) => error.status(),
             Self::PathUnknown | Self::EchoDisabled => Status::NotFound,
-            Self::OriginNotAllowed { .. }
-            | Self::SubscribeNotAllowed { .. }
-            | Self::PublishNotAllowed { .. } => Status::Forbidden,
+            Self::OriginNotAllowed { .. } | Self::NotAllowed { .. } => Status::Forbidden,
             Self::ChannelMissing
             | Self::ChannelEmpty { .. }
             | Self::ChannelTooLong { .. }
             | Self::ChannelNotUtf8 { .. }
             | Self::ChannelsTooMany
-            | Self::PublishMalformed => Status::BadRequest,
+            | Self::PublishMalformed
+            | Self::ProtobufUnknown => Status::BadRequest,
             Self::Full | Self::Overloaded | Self::Draining => Status::Unavailable,
         }
     }
@@ -129,10 +156,13 @@ mod tests {
 
     #[test]
     fn texts_escape_what_a_peer_sent() {
-        let refusal = Refusal::SubscribeNotAllowed { channel: "a\r\n\u{1b}[31m\"".into() };
-        let text = refusal.to_string();
-        assert!(text.contains(r#"allow_subscribe = ["a\r\n\u{1b}[31m\""]"#), "{text}");
-        assert!(!text.contains(['\r', '\n', '\u{1b}']));
+        for denied in [Denied::UnknownNamespace, Denied::NameRestricted, Denied::NotPermitted] {
+            let channel = "a\r\n\u{1b}[31m\":b\r\n".into();
+            let refusal = Refusal::NotAllowed { what: ChannelRight::Publish, channel, denied };
+            let text = refusal.to_string();
+            assert!(text.starts_with(r#"publishing to "a\r\n\u{1b}[31m\":b\r\n" is"#), "{text}");
+            assert!(!text.contains(['\r', '\n', '\u{1b}']), "{text}");
+        }
     }
 
     #[test]

@@ -1,0 +1,301 @@
+//! What clients are told, as lines of JSON.
+//!
+//! Each function appends one line to a message, with a newline before it if it is not the first:
+//! what goes out together stands in one text frame. Fields that would be empty are left out, as the
+//! protocol wants it. No line holds a newline of its own.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::code::ErrorCode;
+use crate::id::ClientKey;
+use crate::publication::{ClientInfo, Entry, Position, json};
+use crate::ws::{MessageKind, encode};
+
+/// The gateway's ping, and the client's answer.
+pub const PING: &[u8] = b"{}";
+
+/// What the gateway says it is.
+const VERSION: &str = concat!("tidegate ", env!("CARGO_PKG_VERSION"));
+
+/// Methods whose success says nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// The publication was numbered.
+    Publish,
+    /// The subscription is over, or never was.
+    Unsubscribe,
+}
+
+/// What a subscriber is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscribed<'a> {
+    /// Where the subscription begins, if the channel tells.
+    pub position: Option<Position>,
+    /// Whether the client may come back and recover.
+    pub recoverable: bool,
+    /// Whether it asked to recover.
+    pub was_recovering: bool,
+    /// Whether it did.
+    pub recovered: bool,
+    /// What it missed, in order.
+    pub publications: &'a [Arc<Entry>],
+}
+
+/// The client is welcome. Pings come every `ping_s` seconds and are to be answered.
+pub fn append_connected(out: &mut Vec<u8>, id: u32, client: ClientKey, ping_s: u64) {
+    begin(out, id, "connect");
+    append(out, format_args!("{{\"client\":\"{client}\",\"version\":\"{VERSION}\""));
+    append(out, format_args!(",\"ping\":{ping_s},\"pong\":true}}}}"));
+}
+
+/// The subscription begins.
+pub fn append_subscribed(out: &mut Vec<u8>, id: u32, result: &Subscribed<'_>) {
+    begin(out, id, "subscribe");
+    let start = out.len();
+    for (key, value) in [
+        ("recoverable", result.recoverable),
+        ("recovered", result.recovered),
+        ("was_recovering", result.was_recovering),
+        ("positioned", result.position.is_some()),
+    ] {
+        if value {
+            append(out, format_args!(",\"{key}\":true"));
+        }
+    }
+    if let Some(Position { offset, epoch }) = result.position {
+        append(out, format_args!(",\"epoch\":\"{epoch}\""));
+        if offset > 0 {
+            append(out, format_args!(",\"offset\":{offset}"));
+        }
+        if !result.publications.is_empty() {
+            out.extend_from_slice(b",\"publications\":");
+            append_publications(out, result.publications, result.position);
+        }
+    }
+    end(out, start);
+}
+
+/// It is done, and there is nothing more to say.
+pub fn append_done(out: &mut Vec<u8>, id: u32, what: Done) {
+    let method = match what {
+        Done::Publish => "publish",
+        Done::Unsubscribe => "unsubscribe",
+    };
+    begin(out, id, method);
+    out.extend_from_slice(b"{}}");
+}
+
+/// It is not done.
+pub fn append_error(out: &mut Vec<u8>, id: u32, code: ErrorCode) {
+    begin(out, id, "error");
+    let (number, message) = (code.number(), code.message());
+    append(out, format_args!("{{\"code\":{number},\"message\":\"{message}\""));
+    out.extend_from_slice(if code.is_temporary() { b",\"temporary\":true}}" } else { b"}}" });
+}
+
+/// Who is in a channel.
+pub fn append_presence(out: &mut Vec<u8>, id: u32, clients: &[Arc<ClientInfo>]) {
+    begin(out, id, "presence");
+    out.extend_from_slice(b"{\"presence\":{");
+    for (index, info) in clients.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        append(out, format_args!("{comma}\"{}\":", info.client));
+        info.append_json(out);
+    }
+    out.extend_from_slice(b"}}}");
+}
+
+/// How many are in a channel.
+pub fn append_presence_stats(out: &mut Vec<u8>, id: u32, clients: usize, users: usize) {
+    begin(out, id, "presence_stats");
+    append(out, format_args!("{{\"num_clients\":{clients},\"num_users\":{users}}}}}"));
+}
+
+/// Earlier publications of a channel, and its newest position.
+pub fn append_history(out: &mut Vec<u8>, id: u32, position: Position, publications: &[Arc<Entry>]) {
+    begin(out, id, "history");
+    out.extend_from_slice(b"{\"publications\":");
+    append_publications(out, publications, Some(position));
+    let Position { offset, epoch } = position;
+    append(out, format_args!(",\"epoch\":\"{epoch}\",\"offset\":{offset}}}}}"));
+}
+
+/// Somebody came or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Subscribed.
+    Join,
+    /// Is not subscribed any more.
+    Leave,
+}
+
+/// The push that says who came or went, in a text frame of its own that subscribers share.
+pub fn change_frame(channel: &str, change: Change, info: &ClientInfo) -> Arc<[u8]> {
+    let mut push = b"{\"push\":{\"channel\":".to_vec();
+    json::append_string(&mut push, channel);
+    push.extend_from_slice(match change {
+        Change::Join => b",\"join\":{\"info\":",
+        Change::Leave => b",\"leave\":{\"info\":",
+    });
+    info.append_json(&mut push);
+    push.extend_from_slice(b"}}}");
+    encode::shared_message(MessageKind::Text, &push)
+}
+
+fn append_publications(out: &mut Vec<u8>, entries: &[Arc<Entry>], position: Option<Position>) {
+    out.push(b'[');
+    for (index, entry) in entries.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        let position = position.expect("publications have positions");
+        entry.append_json(out, position.epoch);
+    }
+    out.push(b']');
+}
+
+/// Begins a line: the reply's number and the key of its result, whose value is to follow.
+fn begin(out: &mut Vec<u8>, id: u32, key: &str) {
+    if !out.is_empty() {
+        out.push(b'\n');
+    }
+    append(out, format_args!("{{\"id\":{id},\"{key}\":"));
+}
+
+/// Ends a result that was written with a comma before each field, from `start` on.
+fn end(out: &mut Vec<u8>, start: usize) {
+    match out.get_mut(start) {
+        Some(comma) => *comma = b'{',
+        None => out.push(b'{'),
+    }
+    out.extend_from_slice(b"}}");
+}
+
+fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    json::append_display(out, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::publication::{Epoch, Payload};
+
+    fn line(fill: impl Fn(&mut Vec<u8>)) -> Value {
+        let mut out = Vec::new();
+        fill(&mut out);
+        assert!(!out.contains(&b'\n'));
+        let value = serde_json::from_slice(&out).expect("JSON");
+        let len = out.len();
+        fill(&mut out);
+        assert_eq!(out[len], b'\n', "the second line begins with a newline");
+        assert_eq!(out[..len], out[len + 1..]);
+        value
+    }
+
+    fn position(offset: u64) -> Position {
+        Position { offset, epoch: Epoch::parse("abcdefgh").expect("letters") }
+    }
+
+    fn entry(offset: u64, data: &str) -> Arc<Entry> {
+        let payload = Payload::text(data);
+        Arc::new(Entry { offset, time_ms: 0, payload, tags: None, info: None, version: 0 })
+    }
+
+    fn info(user: &str) -> ClientInfo {
+        let client = ClientKey::from_random(1);
+        ClientInfo { user: user.into(), client, conn_info: None, chan_info: None }
+    }
+
+    #[test]
+    fn replies_are_what_the_protocol_says() {
+        let client = ClientKey::from_random(0);
+        let connected = line(|out| append_connected(out, 1, client, 25));
+        assert_eq!(
+            connected,
+            json!({"id": 1, "connect": {
+                "client": client.to_string(), "version": VERSION, "ping": 25, "pong": true
+            }})
+        );
+        assert_eq!(line(|out| append_done(out, 2, Done::Publish)), json!({"id": 2, "publish": {}}));
+        let done = line(|out| append_done(out, 3, Done::Unsubscribe));
+        assert_eq!(done, json!({"id": 3, "unsubscribe": {}}));
+        let error = line(|out| append_error(out, 4, ErrorCode::PermissionDenied));
+        assert_eq!(error, json!({"id": 4, "error": {"code": 103, "message": "permission denied"}}));
+        let error = line(|out| append_error(out, 4, ErrorCode::Internal));
+        assert_eq!(error["error"]["temporary"], true);
+        let stats = line(|out| append_presence_stats(out, 5, 3, 2));
+        assert_eq!(stats, json!({"id": 5, "presence_stats": {"num_clients": 3, "num_users": 2}}));
+    }
+
+    #[test]
+    fn subscriptions_say_what_holds_and_nothing_else() {
+        let plain = Subscribed {
+            position: None,
+            recoverable: false,
+            was_recovering: false,
+            recovered: false,
+            publications: &[],
+        };
+        let reply = line(|out| append_subscribed(out, 7, &plain));
+        assert_eq!(reply, json!({"id": 7, "subscribe": {}}));
+        let fresh = Subscribed { position: Some(position(0)), recoverable: true, ..plain };
+        let reply = line(|out| append_subscribed(out, 7, &fresh));
+        assert_eq!(
+            reply["subscribe"],
+            json!({"recoverable": true, "positioned": true, "epoch": "abcdefgh"})
+        );
+        let publications = [entry(1, "{\n\"a\": 1}"), entry(2, "2")];
+        let recovered = Subscribed {
+            position: Some(position(9)),
+            was_recovering: true,
+            recovered: true,
+            publications: &publications,
+            ..fresh
+        };
+        let reply = line(|out| append_subscribed(out, 7, &recovered));
+        assert_eq!(
+            reply["subscribe"],
+            json!({
+                "recoverable": true, "recovered": true, "was_recovering": true,
+                "positioned": true, "epoch": "abcdefgh", "offset": 9,
+                "publications": [
+                    {"data": {"a": 1}, "offset": 1, "epoch": "abcdefgh"},
+                    {"data": 2, "offset": 2},
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn presence_names_everyone() {
+        let nobody = line(|out| append_presence(out, 1, &[]));
+        assert_eq!(nobody, json!({"id": 1, "presence": {"presence": {}}}));
+        let clients = [Arc::new(info("ann")), Arc::new(info(""))];
+        let mut out = Vec::new();
+        append_presence(&mut out, 1, &clients[..1]);
+        let value: Value = serde_json::from_slice(&out).expect("JSON");
+        let key = clients[0].client.to_string();
+        assert_eq!(value["presence"]["presence"][&key], json!({"user": "ann", "client": key}));
+    }
+
+    #[test]
+    fn history_tells_the_newest_position() {
+        let reply = line(|out| append_history(out, 1, position(0), &[]));
+        let expect = json!({"publications": [], "epoch": "abcdefgh", "offset": 0});
+        assert_eq!(reply["history"], expect);
+    }
+
+    #[test]
+    fn changes_are_frames() {
+        for (change, key) in [(Change::Join, "join"), (Change::Leave, "leave")] {
+            let frame = change_frame("a\"\n", change, &info("ann"));
+            assert_eq!(frame[0], 0x81);
+            let push: Value = serde_json::from_slice(&frame[2..]).expect("JSON");
+            assert_eq!(push["push"]["channel"], "a\"\n");
+            assert_eq!(push["push"][key]["info"]["user"], "ann");
+        }
+    }
+}

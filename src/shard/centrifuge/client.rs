@@ -1,0 +1,126 @@
+//! What is kept of one client.
+
+use std::sync::Arc;
+
+use crate::hub::{ChannelId, Place, Subscription};
+use crate::limits;
+use crate::publication::ClientInfo;
+
+/// A client of the Centrifuge protocol: who it is and what it is subscribed to.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Client {
+    /// Who it is. `None` until its connect command.
+    pub(super) info: Option<Arc<ClientInfo>>,
+    /// By subscription index; free ones are used again.
+    subscriptions: Vec<Slot>,
+    /// Commands that owners have not answered.
+    pub(super) unanswered_count: u16,
+}
+
+/// The place of one subscription.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Slot {
+    /// Nobody's.
+    #[default]
+    Free,
+    /// The owner was asked.
+    Joining { channel: ChannelId, asked: Asked },
+    /// Publications are delivered.
+    Member { channel: ChannelId, index: u32, wants_notices: bool },
+}
+
+/// What a subscribe command said, as far as its reply depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// The number of the command.
+    pub(super) command: u32,
+    /// The offset behind which it wants to go on; `None`: it does not recover.
+    pub(super) recover_from: Option<u64>,
+    /// Rather an error than a subscription that missed something.
+    pub(super) reject_unrecovered: bool,
+    /// Whether the position is told.
+    pub(super) positioned: bool,
+    /// Whether it may come back and recover.
+    pub(super) recoverable: bool,
+    /// Whether only the newest publication is of interest.
+    pub(super) newest_only: bool,
+    /// Whether it is told who comes and goes.
+    pub(super) wants_notices: bool,
+}
+
+impl Client {
+    /// The subscription to `channel`, with its index.
+    pub(super) fn find(&self, channel: ChannelId) -> Option<(u8, Slot)> {
+        (0u8..).zip(&self.subscriptions).find_map(|(index, slot)| match slot {
+            Slot::Joining { channel: one, .. } | Slot::Member { channel: one, .. }
+                if *one == channel =>
+            {
+                Some((index, *slot))
+            }
+            _ => None,
+        })
+    }
+
+    /// The subscription at `index`; free if there is none.
+    pub(super) fn slot(&self, index: u8) -> Slot {
+        self.subscriptions.get(usize::from(index)).copied().unwrap_or_default()
+    }
+
+    /// Changes the subscription at `index`, which [`Client::free_index`] gave.
+    pub(super) fn set_slot(&mut self, index: u8, slot: Slot) {
+        let index = usize::from(index);
+        if index >= self.subscriptions.len() {
+            // Most clients have few subscriptions: no room for more than there are.
+            self.subscriptions.reserve_exact(index + 1 - self.subscriptions.len());
+            self.subscriptions.resize(index + 1, Slot::Free);
+        }
+        self.subscriptions[index] = slot;
+        while let Some(Slot::Free) = self.subscriptions.last() {
+            self.subscriptions.pop();
+        }
+    }
+
+    /// A free index; `None` if the client holds as many subscriptions as it may.
+    pub(super) fn free_index(&self) -> Option<u8> {
+        let is_free = |index: &usize| {
+            self.subscriptions.get(*index).is_none_or(|slot| matches!(slot, Slot::Free))
+        };
+        let index = (0..limits::CHANNELS_PER_CONNECTION_MAX).find(is_free)?;
+        Some(u8::try_from(index).expect("limits say so"))
+    }
+
+    /// Takes all subscriptions away.
+    pub(super) fn take_slots(&mut self) -> Vec<Slot> {
+        std::mem::take(&mut self.subscriptions)
+    }
+
+    /// Notes a member's new index in its channel.
+    pub(in crate::shard) fn set_member_index(&mut self, subscription_index: u8, new: u32) {
+        match &mut self.subscriptions[usize::from(subscription_index)] {
+            Slot::Member { index, .. } => *index = new,
+            other => panic!("a member that is none: {other:?}"),
+        }
+    }
+
+    /// Whether the subscription at `index` is told who comes and goes.
+    pub(in crate::shard) fn wants_notices(&self, index: u8) -> bool {
+        matches!(self.slot(index), Slot::Member { wants_notices: true, .. })
+    }
+
+    /// Whether its connect command is still to come.
+    pub(in crate::shard) fn awaits_connect(&self) -> bool {
+        self.info.is_none()
+    }
+}
+
+impl Slot {
+    /// A member's subscription as the hub knows it.
+    pub(super) fn subscription(self) -> Option<Subscription> {
+        match self {
+            Slot::Member { channel, index, .. } => {
+                Some(Subscription { channel, place: Place::Member(index) })
+            }
+            Slot::Free | Slot::Joining { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Subscriptions: begun by a command, let in by the owner, ended by a command or with the client.
+
+use super::super::Core;
+use super::super::slots::Until;
+use super::client::{Asked, Slot};
+use super::command::{ANONYMOUS, Outcome, check_name};
+use crate::hub::{self, AskedEpoch, ChannelsFull, Member, Recover, Since};
+use crate::id::{ConnId, ShardId};
+use crate::mail::{Join, Joined, Request, Subscriber};
+use crate::protocol::centrifuge::code::{Disconnect, ErrorCode};
+use crate::protocol::centrifuge::command::{FLAG_REJECT_UNRECOVERED, Subscribe};
+use crate::protocol::centrifuge::reply::{self, Done, Subscribed};
+use crate::protocol::channel::{ChannelOptions, Format, Recovery};
+
+/// The one form of differences between publications that clients may offer; it is not used.
+const DELTA_KNOWN: &str = "fossil";
+
+impl Core {
+    pub(super) fn on_subscribe(
+        &mut self,
+        conn: ConnId,
+        id: u32,
+        ask: &Subscribe<'_>,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let is_delta_known = ask.delta.is_empty() || &*ask.delta == DELTA_KNOWN;
+        if ask.channel.is_empty() || !is_delta_known {
+            return Outcome::Disconnect(Disconnect::BadRequest);
+        }
+        let (options, subscription_index) = match self.decide_subscribe(conn, ask) {
+            Ok(decided) => decided,
+            Err(code) => return self.refuse_command(id, code, out),
+        };
+        let channel = self.channel_name(&ask.channel);
+        let owner = self.owners.owner(&channel);
+        if !self.can_join(owner, &channel) {
+            return Outcome::Later(Until::Room(owner));
+        }
+        let Ok(ticket) = self.hub.begin_join(&channel) else {
+            return self.refuse_command(id, ErrorCode::Internal, out);
+        };
+        let client = self.client_mut(conn).expect("its command is carried out");
+        let asked = asked(id, ask, &options);
+        client.set_slot(subscription_index, Slot::Joining { channel: ticket.channel, asked });
+        let join = Join {
+            channel,
+            subscriber: Subscriber { shard: self.id, conn, subscription_index },
+            ticket,
+            recover: recover(ask, &asked),
+            info: self.info_of(conn),
+        };
+        if owner == self.id {
+            self.let_in(join);
+        } else {
+            self.request(owner, Request::Join(Box::new(join)));
+        }
+        self.note_asked(conn)
+    }
+
+    /// Whether the client may subscribe; the channel's options, and a place for the subscription.
+    fn decide_subscribe(
+        &mut self,
+        conn: ConnId,
+        ask: &Subscribe<'_>,
+    ) -> Result<(ChannelOptions, u8), ErrorCode> {
+        let channel = &*ask.channel;
+        check_name(channel)?;
+        if ask.kind != 0 || ask.tags_filter.is_some() {
+            return Err(ErrorCode::NotAvailable);
+        }
+        let found = self.hub.find(channel);
+        let client = self.client_mut(conn).expect("its command is carried out");
+        if found.is_some_and(|channel| client.find(channel).is_some()) {
+            return Err(ErrorCode::AlreadySubscribed);
+        }
+        let index = client.free_index().ok_or(ErrorCode::LimitExceeded)?;
+        let channels = &self.settings.channels;
+        channels.decide_subscribe(channel, ANONYMOUS).map_err(ErrorCode::of_denial)?;
+        let options = self.options_of(channel);
+        // What is no JSON could not be sent to this client.
+        if options.format == Format::Binary {
+            return Err(ErrorCode::NotAvailable);
+        }
+        Ok((options, index))
+    }
+
+    /// Whether a join can be sent to the owner now, or carried out here. One that follows a leave
+    /// must not overtake it.
+    fn can_join(&mut self, owner: ShardId, channel: &str) -> bool {
+        if self.leaves.is_waiting(owner) {
+            self.mail_leaves();
+            if self.leaves.is_waiting(owner) {
+                return false;
+            }
+        }
+        if owner == self.id {
+            return self.has_room_for_notice(channel) && self.can_deliver(owner, 1);
+        }
+        self.can_request(owner)
+    }
+
+    /// The owner's answer to a join. Also for a client that is gone: the hub wants its ticket back.
+    pub(in crate::shard) fn on_let_in(&mut self, joined: Joined) {
+        let Joined { subscriber, ticket, result, notice } = joined;
+        let (conn, subscription_index) = (subscriber.conn, subscriber.subscription_index);
+        let slot =
+            self.client_mut(conn).map_or(Slot::Free, |client| client.slot(subscription_index));
+        match (slot, result) {
+            (Slot::Joining { asked, .. }, Ok(result)) => {
+                if asked.reject_unrecovered && asked.recover_from.is_some() && !result.recovered {
+                    self.mail_leave(conn, ticket.channel);
+                    self.abandon_join(ticket, true);
+                    self.end_join(
+                        conn,
+                        subscription_index,
+                        asked.command,
+                        ErrorCode::UnrecoverablePosition,
+                    );
+                } else {
+                    self.finish_join(conn, subscription_index, ticket, asked);
+                    self.reply_subscribed(conn, &asked, &result);
+                }
+            }
+            (Slot::Joining { asked, .. }, Err(ChannelsFull)) => {
+                self.abandon_join(ticket, false);
+                self.end_join(conn, subscription_index, asked.command, ErrorCode::Internal);
+            }
+            (_, result) => {
+                self.stats.counters.ring_stale.add(1);
+                self.abandon_join(ticket, result.is_ok());
+            }
+        }
+        if let Some(notice) = notice {
+            self.begin_notice(&notice);
+        }
+    }
+
+    fn finish_join(&mut self, conn: ConnId, index: u8, ticket: hub::JoinTicket, asked: Asked) {
+        let member = Member { conn, subscription_index: index };
+        let mut joined = Vec::new();
+        let place = self.hub.finish_join(ticket, member, |member, at| joined.push((member, at)));
+        let hub::Place::Member(at) = place else { unreachable!("a finished join is a member") };
+        let client = self.client_mut(conn).expect("looked up by the caller");
+        let wants_notices = asked.wants_notices;
+        client.set_slot(index, Slot::Member { channel: ticket.channel, index: at, wants_notices });
+        self.stats.counters.subscriptions.add(1);
+        self.settle_waiting(joined, Vec::new());
+    }
+
+    /// Gives the ticket back; those who wait for the same answer learn it.
+    fn abandon_join(&mut self, ticket: hub::JoinTicket, accepted: bool) {
+        let mut joined = Vec::new();
+        let mut refused = Vec::new();
+        self.hub.abandon_join(
+            ticket,
+            accepted,
+            |member, at| joined.push((member, at)),
+            |member| refused.push(member),
+        );
+        self.settle_waiting(joined, refused);
+    }
+
+    fn end_join(&mut self, conn: ConnId, index: u8, command: u32, code: ErrorCode) {
+        let client = self.client_mut(conn).expect("looked up by the caller");
+        client.set_slot(index, Slot::Free);
+        self.reply_with(conn, |core, out| {
+            core.refuse_command(command, code, out);
+        });
+    }
+
+    fn reply_subscribed(&mut self, conn: ConnId, asked: &Asked, result: &hub::Joined) {
+        let was_recovering = asked.recover_from.is_some();
+        let mut position = result.position;
+        // The client moves on by the publications it is given.
+        if let (Some(from), true, false) = (asked.recover_from, result.recovered, asked.newest_only)
+        {
+            position.offset = from;
+        }
+        let counters = &self.stats.counters;
+        match (was_recovering, result.recovered) {
+            (true, true) => counters.recovered.add(1),
+            (true, false) => counters.unrecovered.add(1),
+            (false, _) => {}
+        }
+        self.reply_with(conn, |_, out| {
+            let subscribed = Subscribed {
+                position: asked.positioned.then_some(position),
+                recoverable: asked.recoverable,
+                was_recovering,
+                recovered: was_recovering && result.recovered,
+                publications: &result.publications,
+            };
+            reply::append_subscribed(out, asked.command, &subscribed);
+        });
+    }
+
+    pub(super) fn on_unsubscribe(
+        &mut self,
+        conn: ConnId,
+        id: u32,
+        channel: &str,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        if channel.is_empty() {
+            return Outcome::Disconnect(Disconnect::BadRequest);
+        }
+        let found = self.hub.find(channel);
+        let client = self.client_mut(conn).expect("its command is carried out");
+        match found.and_then(|channel| client.find(channel)) {
+            // The reply to the subscription comes first.
+            Some((_, Slot::Joining { .. })) => return Outcome::Later(Until::Answer),
+            Some((index, slot)) => {
+                client.set_slot(index, Slot::Free);
+                self.leave(conn, index, slot);
+            }
+            None => {}
+        }
+        reply::append_done(out, id, Done::Unsubscribe);
+        Outcome::Begun
+    }
+
+    /// Ends every subscription of a client that ends.
+    pub(in crate::shard) fn leave_all(&mut self, conn: ConnId) {
+        let Some(client) = self.client_mut(conn) else { return };
+        for (index, slot) in (0u8..).zip(client.take_slots()) {
+            self.leave(conn, index, slot);
+        }
+    }
+
+    /// Ends one subscription, whose slot is free already.
+    fn leave(&mut self, conn: ConnId, index: u8, slot: Slot) {
+        match slot {
+            Slot::Free => {}
+            // Its answer finds nobody and gives the ticket back; the owner has let it in by then.
+            Slot::Joining { channel, .. } => self.mail_leave(conn, channel),
+            Slot::Member { channel, .. } => {
+                self.mail_leave(conn, channel);
+                let subscription = slot.subscription().expect("a member");
+                let member = Member { conn, subscription_index: index };
+                let moves = self.hub.unsubscribe(subscription, member);
+                for (moved, index) in moves.into_iter().flatten() {
+                    self.on_moved(moved, index);
+                }
+                self.stats.counters.subscriptions.sub(1);
+            }
+        }
+    }
+}
+
+/// What the reply will depend on.
+fn asked(command: u32, ask: &Subscribe<'_>, options: &ChannelOptions) -> Asked {
+    let recoverable = match options.recovery {
+        Recovery::Off => false,
+        Recovery::Allowed => ask.recoverable || ask.recover,
+        Recovery::Forced | Recovery::Cache => true,
+    };
+    Asked {
+        command,
+        recover_from: (recoverable && ask.recover).then_some(ask.offset),
+        reject_unrecovered: ask.flag & FLAG_REJECT_UNRECOVERED != 0,
+        positioned: recoverable || options.positioning,
+        recoverable,
+        newest_only: options.recovery == Recovery::Cache,
+        wants_notices: options.join_leave && ask.join_leave,
+    }
+}
+
+/// What the owner is to give it first.
+fn recover(ask: &Subscribe<'_>, asked: &Asked) -> Recover {
+    let since = |offset| Since { offset, epoch: AskedEpoch::from_text(&ask.epoch) };
+    match (asked.newest_only, asked.recover_from) {
+        (true, from) => Recover::Cache(since(from.unwrap_or(0))),
+        (false, Some(from)) => Recover::Stream(since(from)),
+        (false, None) => Recover::No,
+    }
+}
