@@ -7,10 +7,12 @@ import json
 import pytest
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
+import gateway as gateways
 import main_job
 import wire
 
 ON = ["--dev", "--set", "server.compression=true", "--set", "limits.ping_interval=1h"]
+ON += gateways.ANY_BYTES
 PROSE = "Every message of this text refers to the one before it, if it may. " * 10
 # Repeats itself at a distance that no window of 9 bits reaches, and then at one that it does.
 FAR = "".join(f"{n:x} " for n in range(2000)) * 2 + PROSE

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import websockets
 
+import gateway as gateways
 import main_job
 import wire
 
@@ -23,15 +24,15 @@ def test_websockets_of_python_echoes(gateway):
 
 
 def test_websockets_of_python_receives_what_curl_publishes(gateway):
-    asyncio.run(main_job.python_receives(gateway("--dev")))
+    asyncio.run(main_job.python_receives(gateway("--dev", *gateways.ANY_BYTES)))
 
 
 def test_websockets_of_python_publishes(gateway):
-    asyncio.run(main_job.python_publishes(gateway("--dev")))
+    asyncio.run(main_job.python_publishes(gateway("--dev", *gateways.ANY_BYTES)))
 
 
 def test_ws_of_node_does_the_main_job(gateway, node):
-    started = gateway("--dev")
+    started = gateway("--dev", *gateways.ANY_BYTES)
     node("main_job.mjs", f"ws://{started.clients}", started.admin)
 
 
@@ -50,9 +51,13 @@ def configured(gateway, tmp_path):
         origins = ["https://app.example"]
         [echo]
         enabled = true
-        [raw]
-        allow_subscribe = ["news", "public:*"]
-        allow_publish = ["news"]
+        [channel]
+        allow_subscribe = "anyone"
+        allow_publish = "anyone"
+        publication_format = "binary"
+        [namespace.public]
+        allow_subscribe = "anyone"
+        [namespace.secret]
         """
     )
     return gateway("--config", str(file))
@@ -69,8 +74,8 @@ def test_the_main_job_works_by_configuration(configured, node):
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [
-        ("/raw?channel=secret", {}, 403),
-        ("/raw?channel=news&channel=secret", {}, 403),
+        ("/raw?channel=secret:a", {}, 403),
+        ("/raw?channel=news&channel=unknown:a", {}, 403),
         ("/raw?channel=public:a&publish=1", {}, 403),
         ("/raw?channel=news", {"Origin": "https://evil.example"}, 403),
         ("/raw", {}, 400),

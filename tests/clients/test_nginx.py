@@ -95,7 +95,7 @@ def nginx(folder, upstream):
 def proxied(gateway, tmp_path):
     started = gateway(
         *["--drain", "0", "--set", "server.trusted_proxies=127.0.0.1/32"],
-        *["--set", "raw.allow_subscribe=*", "--set", "raw.allow_publish=*"],
+        *["--set", "channel.allow_subscribe=anyone", "--set", "channel.allow_publish=anyone"],
     )
     with nginx(tmp_path, started.clients) as (port, pem):
         context = ssl.create_default_context(cafile=pem)
@@ -122,7 +122,7 @@ def test_wss_through_nginx_does_the_main_job(proxied):
             async with open_socket("/raw?channel=news&publish=1", own_origin) as client:
                 await asyncio.to_thread(gateway.publish, "news", {"n": 1})
                 assert await client.recv() == '{"n": 1}'
-                large = "x" * 60_000
+                large = '"' + "x" * 60_000 + '"'
                 await client.send(large)
                 assert await client.recv() == large
             assert client.close_code == 1000

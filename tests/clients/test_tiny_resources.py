@@ -11,6 +11,7 @@ import asyncio
 import pytest
 
 import fan_out
+import gateway as gateways
 import main_job
 import stopped_reader
 import wire
@@ -55,7 +56,9 @@ def test_everything_works_with_little_of_everything(gateway, node, sizes):
     settings = []
     for key, value in (limits | {"sq_entries": 8, "mailbox_len": 4}).items():
         settings += ["--set", f"limits.{key}={value}"]
-    started = gateway("--dev", "--shards", "2", *settings, *stopped_reader.OUTBOX)
+    started = gateway(
+        "--dev", "--shards", "2", *settings, *stopped_reader.OUTBOX, *gateways.ANY_BYTES
+    )
     main_job.do_everything(started, node)
     started.wait_for_connections(0)
     asyncio.run(fan_out.run(started, subscriber_count=100, publication_count=1000, at_once=AT_ONCE))

@@ -3,6 +3,7 @@
 //        page.mjs foreign URL             a page of another origin; prints what became of it
 //        page.mjs echo URL                the page of examples/echo
 //        page.mjs chat URL                two members in one room of examples/chat, one in another
+//        page.mjs sdk URL                 the page of examples/centrifuge in two windows
 // Prints one JSON object. CHROMIUM is the path of the browser.
 
 import assert from "node:assert/strict";
@@ -10,7 +11,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 // Found through NODE_PATH, which `import` does not look at.
 const { chromium } = createRequire(import.meta.url)("playwright-core");
@@ -39,11 +40,35 @@ try {
   const complaints = [];
   browser.on("page", (page) => page.on("pageerror", (error) => complaints.push(String(error))));
   const page = await browser.newPage();
-  const result = await { demo, foreign, echo, chat }[mode](page, ...rest);
+  const result = await { demo, foreign, echo, chat, sdk }[mode](page, ...rest);
   console.log(JSON.stringify({ ...result, complaints }));
 } finally {
   await browser.close();
   rmSync(profile, { recursive: true, force: true });
+}
+
+async function sdk(page) {
+  const main = createRequire(import.meta.url).resolve("centrifuge");
+  const path = join(dirname(main), "../dist/centrifuge.js");
+  await browser.route("**/node_modules/centrifuge/dist/centrifuge.js", (route) =>
+    route.fulfill({ path }),
+  );
+  const other = await browser.newPage();
+  const newest = (window) => window.locator("ol li").first();
+  await page.goto(url);
+  await newest(page).and(page.getByText("came")).waitFor();
+  await other.goto(url);
+  await other.locator("#status", { hasText: /^connected$/ }).waitFor();
+  await newest(other).and(other.getByText("came")).waitFor();
+  await page.locator("ol li").nth(1).waitFor();
+  await page.fill("input", "hello over there");
+  await page.click("button");
+  for (const window of [page, other]) {
+    await newest(window).and(window.getByText("hello over there")).waitFor();
+  }
+  await other.close();
+  await newest(page).and(page.getByText("left")).waitFor();
+  return { lines: (await page.locator("ol li").allTextContents()).map((line) => line.slice(5)) };
 }
 
 async function demo(page, admin, shots) {
@@ -60,7 +85,8 @@ async function demo(page, admin, shots) {
 
   await page.fill("#text", "hello from the page");
   await page.click("#send");
-  await shows("hello from the page");
+  // What is no JSON is sent as a JSON string.
+  await shows('"hello from the page"');
   execFileSync("sh", ["-c", command.replace('"data":{"n":1}', '"b64data":"AP8Q"')]);
   await shows("3 bytes of binary data");
 
