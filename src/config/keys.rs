@@ -263,12 +263,12 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "limits.message_size",
         Preset::Bytes(limits::MESSAGE_SIZE_DEFAULT as u64),
-        "Size of one message from a client on /raw. A longer one is closed with 1009.",
+        "Size of one message from a client, /echo apart. A longer one is closed with 1009.",
     ),
     key(
         "limits.fragments_max",
         Preset::Count(limits::FRAGMENTS_DEFAULT as u64),
-        "Fragments of one message from a client on /raw. One with more is closed with 1008.",
+        "Fragments of one message from a client, /echo apart. One with more is closed with 1008.",
     ),
     key(
         "limits.publication_size",
@@ -288,7 +288,8 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "limits.handshake_timeout",
         Preset::Seconds(limits::HANDSHAKE_TIMEOUT_DEFAULT_S),
-        "From accept to the end of the request; no byte extends it.",
+        "From accept to the end of the request; no byte extends it. Then, for a client of the\n\
+         Centrifuge protocol, as long again to its connect command.",
     ),
     key(
         "limits.ping_interval",
