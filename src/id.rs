@@ -96,6 +96,11 @@ impl Owners {
         ShardId(u16::try_from(wide >> 64).expect("the product's high half is below a u16"))
     }
 
+    /// Stands for a name in sets that all threads agree on: equal for equal names in every clone.
+    pub fn fingerprint(&self, name: &str) -> u64 {
+        self.hasher.hash_one(name)
+    }
+
     /// How many shards there are.
     pub fn shard_count(&self) -> u16 {
         self.shard_count.get()

@@ -113,6 +113,9 @@ pub const MAILBOX_LEN_DEFAULT: usize = 1_024;
 /// channel holds up the others for longer than about 5 ms.
 pub const WORK_PER_TURN: usize = 1_024;
 
+/// Channels or connections a shard looks at for one piece of a survey: a turn answers several.
+pub const SURVEY_PIECE: usize = WORK_PER_TURN / 4;
+
 /// Bytes of publications a shard takes from its mailboxes in one turn. At the end of a turn each
 /// connection is sent at most one gathered buffer, so a reader that keeps up is sent more than it
 /// is given, however late the shard is.
@@ -213,6 +216,25 @@ pub const API_BODY_MAX: usize = 1024 * 1024;
 
 /// Channels one broadcast may name.
 pub const BROADCAST_CHANNELS_MAX: usize = 1_000;
+
+/// Commands of one batch: as many as a broadcast has channels.
+pub const BATCH_COMMANDS_MAX: usize = 1_000;
+
+/// Tags of one publication: with long names and values too they are far smaller than a payload.
+pub const TAGS_MAX: usize = 64;
+
+/// Bytes of a tag's name, and of its value: as many as of a channel's name.
+pub const TAG_SIZE_MAX: usize = 255;
+
+/// Bytes of the epoch a publisher compares versions within: as many as of an idempotency key.
+pub const VERSION_EPOCH_SIZE_MAX: usize = IDEMPOTENCY_KEY_SIZE_MAX;
+
+/// Bytes of a pattern of channel names: as many as of a name.
+pub const CHANNEL_PATTERN_MAX: usize = CHANNEL_NAME_MAX;
+
+/// Bytes of one HTTP API answer about history, presence or channels, which are put together before
+/// they are sent; who wants more asks for parts.
+pub const API_ANSWER_MAX: usize = 16 * 1024 * 1024;
 
 /// Levels of arrays and objects in a publication's JSON: what common parsers take without a
 /// setting, so that no publisher hands subscribers a text that breaks theirs.

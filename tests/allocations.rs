@@ -13,7 +13,7 @@ use counting::{Counting, allocations};
 use loopback::{Alone, raw};
 use tidegate::mail::{Publish, Reply, Request};
 use tidegate::protocol::admission::Entry;
-use tidegate::publication::Payload;
+use tidegate::publication::{Payload, PublishOptions};
 use tidegate::ws::{MessageKind, Opcode, encode};
 use tokio::sync::oneshot;
 
@@ -80,6 +80,7 @@ fn of_a_publication(subscriber_count: usize) -> Vec<usize> {
         let publish = Publish {
             channel: "news".into(),
             payload: payload.clone(),
+            options: PublishOptions::default(),
             info: None,
             accepted_at: Instant::now(),
             reply: Reply::Control(reply),

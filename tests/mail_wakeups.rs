@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use loopback::{ANSWER, PATIENCE, SIZES, connection, raw, settings};
 use tidegate::id::{Owners, ShardId};
 use tidegate::mail::{Permits, Post, Publish, PublishError, Reply, Request, Sender, wire};
-use tidegate::publication::Payload;
+use tidegate::publication::{Payload, PublishOptions};
 use tidegate::ring::{RingFds, UringDriver};
 use tidegate::shard::{Shard, SystemClock};
 use tidegate::stats::ShardStats;
@@ -140,6 +140,7 @@ impl Pair {
             let publish = Publish {
                 channel: channel.into(),
                 payload: Payload::binary(payload),
+                options: PublishOptions::default(),
                 info: None,
                 accepted_at: Instant::now(),
                 reply: Reply::Control(reply),
@@ -319,6 +320,7 @@ fn a_shard_that_stops_wakes_whom_it_has_sent_mail() {
     let publish = Publish {
         channel: channel.into(),
         payload: Payload::binary(b"last"),
+        options: PublishOptions::default(),
         info: None,
         accepted_at: Instant::now(),
         reply: Reply::Control(reply),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tidegate::id::{ChannelName, ShardId};
 use tidegate::limits::WORK_PER_TURN;
 use tidegate::mail::{Delivery, Publish, Reply, Request};
-use tidegate::publication::{Entry, Epoch, Payload, Publication};
+use tidegate::publication::{Entry, Epoch, Payload, Publication, PublishOptions};
 use tidegate::ring::RecvOutcome;
 use tidegate::ws::CloseCode;
 use tokio::sync::oneshot;
@@ -98,6 +98,7 @@ fn a_busy_lane_does_not_starve_the_others() {
             let publish = Publish {
                 channel: channel.clone(),
                 payload: Payload::text("from the other shard"),
+                options: PublishOptions::default(),
                 info: None,
                 accepted_at: Instant::now(),
                 reply: Reply::Control(oneshot::channel().0),

@@ -8,7 +8,7 @@ use std::time::Instant;
 use loopback::{ANSWER, Alone, PATIENCE, raw, settings};
 use tidegate::limits::MAILBOX_LEN_DEFAULT;
 use tidegate::mail::{Publish, Reply, Request};
-use tidegate::publication::Payload;
+use tidegate::publication::{Payload, PublishOptions};
 use tidegate::shard::ShardSettings;
 use tidegate::ws::{DecodeLimits, Decoder, Event, Role};
 use tokio::sync::oneshot;
@@ -28,6 +28,7 @@ fn who_is_too_slow_in_the_turn_of_its_upgrade_reads_the_101_first() {
     let publish = Publish {
         channel: "news".into(),
         payload: Payload::binary(&PAYLOAD),
+        options: PublishOptions::default(),
         info: None,
         accepted_at: Instant::now(),
         reply: Reply::Control(reply),

@@ -11,8 +11,10 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::hub::HistoryFault;
 use crate::limits;
-use crate::mail::PublishError;
+use crate::mail::{PublishError, Unanswered};
+use crate::protocol::channel::Denied;
 use crate::publication::Position;
 
 /// The media type of every answer of the API.
@@ -22,7 +24,10 @@ pub(super) const JSON: &str = "application/json";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     /// A key is configured and the request has none, or another one.
-    #[error("the API key is missing or wrong; send it as X-API-Key, or Authorization: apikey KEY")]
+    #[error(
+        "the API key is missing or wrong; send it as X-API-Key, as Authorization: apikey KEY, or \
+         as ?api_key=KEY"
+    )]
     KeyWrong,
     /// No key is configured and the request was not made to a loopback host.
     #[error(
@@ -54,6 +59,31 @@ pub(super) enum ApiError {
     /// The publication was not numbered.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// A shard did not answer.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+    /// No options are configured for the channel's namespace.
+    #[error("the channel's namespace is not configured")]
+    ChannelUnknown,
+    /// The channel does not have this.
+    #[error("the channel has no {0}; switch it on in the configuration of its namespace")]
+    FeatureOff(&'static str),
+    /// `since` names another life of the stream.
+    #[error("the stream's epoch is another one than since names")]
+    Unrecoverable,
+    /// The owner cannot take one more channel.
+    #[error("the table of channels is full")]
+    ChannelsFull,
+    /// More than `limits::API_ANSWER_MAX` bytes.
+    #[error(
+        "the answer would be larger than {} bytes; ask for a part: history by limit and since, \
+         channels by pattern",
+        limits::API_ANSWER_MAX
+    )]
+    AnswerTooLarge,
+    /// `rpc`.
+    #[error("there is no backend that answers rpc")]
+    BackendMissing,
     /// `/health` before the client listener is open.
     #[error("the gateway is starting")]
     Starting,
@@ -61,10 +91,7 @@ pub(super) enum ApiError {
     #[error("the gateway is draining")]
     Draining,
     /// Nothing is there.
-    #[error(
-        "no such path; there are POST /api/publish, POST /api/broadcast, GET /metrics and GET \
-         /health"
-    )]
+    #[error("no such path or method of the API; GET /api/openapi.json says what there is")]
     PathUnknown,
     /// The path takes another method.
     #[error("this path does not take {asked}; the header allow names what it takes")]
@@ -77,9 +104,40 @@ pub(super) enum ApiError {
 /// What is not acceptable in a call that could be read. Nothing was published.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadRequest {
-    /// No `channel` or `channels`.
+    /// A field that must be there and say something.
     #[error("{0} is missing")]
-    TargetMissing(&'static str),
+    Missing(&'static str),
+    /// More commands than a batch may hold.
+    #[error("commands holds more than {} commands", limits::BATCH_COMMANDS_MAX)]
+    CommandsTooMany,
+    /// `limit` is below -1.
+    #[error("limit is negative; only -1, for everything, may be")]
+    LimitNegative,
+    /// `pattern` is longer than a name.
+    #[error("pattern has {len} bytes, which is more than {}", limits::CHANNEL_PATTERN_MAX)]
+    PatternTooLong {
+        /// Bytes of the pattern.
+        len: usize,
+    },
+    /// `pattern` makes no sense.
+    #[error("pattern cannot be understood: {0}")]
+    PatternMalformed(String),
+    /// More tags than a publication may have.
+    #[error("tags holds more than {} tags", limits::TAGS_MAX)]
+    TagsTooMany,
+    /// A tag's name or value is longer than `limits::TAG_SIZE_MAX`.
+    #[error("tags holds a name or value of more than {} bytes", limits::TAG_SIZE_MAX)]
+    TagTooLong,
+    /// A text that has a limit.
+    #[error("{field} has {len} bytes, which is more than {max}")]
+    TextTooLong {
+        /// Its field.
+        field: &'static str,
+        /// Its bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
     /// `channels` is `[]`.
     #[error("channels is empty")]
     ChannelsEmpty,
@@ -163,12 +221,17 @@ impl ApiError {
             ApiError::BodyLate => StatusCode::REQUEST_TIMEOUT,
             ApiError::BodyBroken | ApiError::Unreadable(_) => StatusCode::BAD_REQUEST,
             ApiError::BadRequest(_)
-            | ApiError::Publish(PublishError::UnknownChannel | PublishError::NotJson) => {
-                StatusCode::OK
-            }
-            ApiError::Publish(_) | ApiError::Starting | ApiError::Draining => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            | ApiError::Publish(PublishError::UnknownChannel | PublishError::NotJson)
+            | ApiError::ChannelUnknown
+            | ApiError::FeatureOff(_)
+            | ApiError::Unrecoverable
+            | ApiError::AnswerTooLarge
+            | ApiError::BackendMissing => StatusCode::OK,
+            ApiError::Publish(_)
+            | ApiError::Unanswered(_)
+            | ApiError::ChannelsFull
+            | ApiError::Starting
+            | ApiError::Draining => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::PathUnknown => StatusCode::NOT_FOUND,
             ApiError::MethodWrong { .. } => StatusCode::METHOD_NOT_ALLOWED,
         }
@@ -176,17 +239,28 @@ impl ApiError {
 
     fn code(&self) -> u16 {
         match self {
-            ApiError::Publish(PublishError::UnknownChannel) => CODE_UNKNOWN_CHANNEL,
+            ApiError::Publish(PublishError::UnknownChannel) | ApiError::ChannelUnknown => {
+                CODE_UNKNOWN_CHANNEL
+            }
             ApiError::Publish(PublishError::NotJson) => CODE_BAD_REQUEST,
-            ApiError::Publish(_) | ApiError::Starting | ApiError::Draining => CODE_INTERNAL,
+            ApiError::Publish(_)
+            | ApiError::Unanswered(_)
+            | ApiError::ChannelsFull
+            | ApiError::Starting
+            | ApiError::Draining => CODE_INTERNAL,
+            ApiError::FeatureOff(_) => CODE_NOT_AVAILABLE,
+            ApiError::Unrecoverable => CODE_UNRECOVERABLE,
             ApiError::KeyWrong => CODE_UNAUTHORIZED,
             ApiError::HostForeign | ApiError::OriginForeign => CODE_PERMISSION_DENIED,
-            ApiError::PathUnknown | ApiError::MethodWrong { .. } => CODE_METHOD_NOT_FOUND,
+            ApiError::PathUnknown | ApiError::MethodWrong { .. } | ApiError::BackendMissing => {
+                CODE_METHOD_NOT_FOUND
+            }
             ApiError::ContentTypeWrong
             | ApiError::BodyTooLarge
             | ApiError::BodyLate
             | ApiError::BodyBroken
             | ApiError::Unreadable(_)
+            | ApiError::AnswerTooLarge
             | ApiError::BadRequest(_) => CODE_BAD_REQUEST,
         }
     }
@@ -197,23 +271,63 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let mut response = json(self.status(), &Answer::<()>::Error(self.object()));
+impl ApiError {
+    /// The answer in the mode its client asked for: in transport mode the status says what the code
+    /// does.
+    pub(super) fn into_response_in(self, mode: ErrorMode) -> Response {
+        let status = match (self.status(), mode) {
+            (StatusCode::OK, ErrorMode::Transport) => match self.code() {
+                CODE_UNKNOWN_CHANNEL | CODE_METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+                CODE_UNRECOVERABLE => StatusCode::RANGE_NOT_SATISFIABLE,
+                _ => StatusCode::BAD_REQUEST,
+            },
+            (status, _) => status,
+        };
+        let mut response = json(status, &Answer::<()>::Error(self.object()));
         response.extensions_mut().insert(Failed);
         let headers = response.headers_mut();
         match self {
             ApiError::KeyWrong => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("apikey"));
             }
-            ApiError::Publish(PublishError::UnknownChannel | PublishError::NotJson) => {}
-            ApiError::Publish(_) | ApiError::Starting | ApiError::Draining => {
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
         }
         response
     }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.into_response_in(ErrorMode::Body)
+    }
+}
+
+impl From<HistoryFault> for ApiError {
+    fn from(fault: HistoryFault) -> Self {
+        match fault {
+            HistoryFault::Unrecoverable => Self::Unrecoverable,
+            HistoryFault::ChannelsFull(_) => Self::ChannelsFull,
+        }
+    }
+}
+
+impl From<Denied> for ApiError {
+    /// The API may do everything a channel offers, so all that is denied is an unknown namespace.
+    fn from(_: Denied) -> Self {
+        Self::ChannelUnknown
+    }
+}
+
+/// How errors that are answers to a call are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorMode {
+    /// In the body of an answer with status 200.
+    Body,
+    /// By the status too.
+    Transport,
 }
 
 /// Marks an answer that is an error whatever its status, for the counter.
@@ -264,10 +378,12 @@ pub(super) fn json<T: Serialize>(status: StatusCode, body: &T) -> Response {
 }
 
 /// Centrifugo's codes: internal, unauthorized, unknown channel, permission denied, method not
-/// found, bad request.
+/// found, bad request, not available, unrecoverable position.
 const CODE_INTERNAL: u16 = 100;
 const CODE_UNAUTHORIZED: u16 = 101;
 const CODE_UNKNOWN_CHANNEL: u16 = 102;
 const CODE_PERMISSION_DENIED: u16 = 103;
 const CODE_METHOD_NOT_FOUND: u16 = 104;
 const CODE_BAD_REQUEST: u16 = 107;
+const CODE_NOT_AVAILABLE: u16 = 108;
+const CODE_UNRECOVERABLE: u16 = 112;

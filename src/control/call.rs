@@ -1,234 +1,146 @@
-//! What an API call says: from body bytes to checked channels and payload, all or nothing.
+//! What an API call says: from body bytes to a checked [`Task`], all or nothing.
 //!
-//! Two steps, because they answer differently. [`Call::read`] takes the JSON: not an object, a
-//! wrong type, an unknown field or one named twice is unreadable and named with its line and
-//! column. An unknown field is refused rather than ignored, since an ignored `idempotency_key` or a
-//! misspelt `b64data` would look like success. [`Call::publish`] and [`Call::broadcast`] then check
-//! values.
+//! Two steps, because they answer differently. [`read`] takes the JSON: not an object, a wrong
+//! type, an unknown field or one named twice is unreadable and named with its line and column. An
+//! unknown field is refused rather than ignored, since a misspelt `b64data` or `idempotency_key`
+//! would look like success. Then values are checked. A field that is null is one that is not there,
+//! `data` apart.
 
+pub(super) mod check;
+mod shape;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::answer::{ApiError, At, BadRequest, ChannelFault};
+use super::answer::{ApiError, BadRequest};
+use super::method::Method;
+use crate::hub::HistoryAsk;
 use crate::id::ChannelName;
 use crate::limits;
-use crate::publication::Payload;
-use crate::publication::json::is_deeper_than;
+use crate::publication::{Payload, PublishOptions};
+use shape::{Object, Shape};
 
-/// A call's object. `T` is [`Channel`] for a publish, [`Channels`] for a broadcast.
+/// What is to be done, checked.
 #[derive(Debug)]
-pub(super) struct Call<'a, T> {
-    target: Option<T>,
-    data: Option<&'a RawValue>,
-    b64data: Option<String>,
+pub(super) enum Task {
+    /// Publish to one channel.
+    Publish(ChannelName, Box<Publication>),
+    /// Publish to several.
+    Broadcast(Vec<ChannelName>, Box<Publication>),
+    /// Say who is in a channel.
+    Presence(ChannelName),
+    /// Say how many are in a channel.
+    PresenceStats(ChannelName),
+    /// Say what was published.
+    History(ChannelName, HistoryAsk),
+    /// Forget what was published.
+    HistoryRemove(ChannelName),
+    /// Say which channels have subscribers.
+    Channels(Option<globset::GlobMatcher>),
+    /// Describe this process.
+    Info,
+    /// Ask the backend, if there is one.
+    Rpc,
+    /// Do all of these.
+    Batch(Batch),
 }
 
-/// The field `channel`.
+/// What is published, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Publication {
+    pub(super) payload: Payload,
+    pub(super) options: PublishOptions,
+}
+
+/// The commands of a batch.
 #[derive(Debug)]
-pub(super) struct Channel(String);
-
-/// The field `channels`; one more than `limits::BROADCAST_CHANNELS_MAX` stands for any more.
-#[derive(Debug)]
-pub(super) struct Channels(Vec<String>);
-
-/// A field that says where to publish.
-pub(super) trait Target: for<'de> Deserialize<'de> {
-    /// Its name.
-    const FIELD: &'static str;
-    /// All fields of the call.
-    const FIELDS: &'static [&'static str];
+pub(super) struct Batch {
+    /// Each with what is wrong with it, if anything is.
+    pub(super) commands: Vec<(Method, Result<Task, ApiError>)>,
+    /// Whether they need not wait for each other.
+    pub(super) parallel: bool,
 }
 
-impl Target for Channel {
-    const FIELD: &'static str = "channel";
-    const FIELDS: &'static [&'static str] = &["channel", "data", "b64data"];
-}
-
-impl Target for Channels {
-    const FIELD: &'static str = "channels";
-    const FIELDS: &'static [&'static str] = &["channels", "data", "b64data"];
-}
-
-impl<'a, T: Target> Call<'a, T> {
-    /// Reads the object.
-    ///
-    /// # Errors
-    /// [`ApiError::Unreadable`], saying where and what was expected.
-    pub(super) fn read(body: &'a [u8]) -> Result<Self, ApiError> {
-        serde_json::from_slice(body).map_err(|error| unreadable::<T>(&error))
-    }
-
-    /// The payload, within its limits.
-    fn payload(&self, size_max: usize) -> Result<Payload, BadRequest> {
-        let payload = match (self.data, &self.b64data) {
-            (None, None) => return Err(BadRequest::DataMissing),
-            (Some(_), Some(_)) => return Err(BadRequest::DataTwice),
-            (Some(json), None) => {
-                if is_deeper_than(limits::JSON_DEPTH_MAX, json.get().as_bytes()) {
-                    return Err(BadRequest::DataTooDeep);
-                }
-                Payload::text(json.get())
-            }
-            (None, Some(base64)) => {
-                let bytes = STANDARD.decode(base64).map_err(BadRequest::NotBase64)?;
-                Payload::binary(&bytes)
-            }
-        };
-        let len = payload.bytes().len();
-        if len > size_max {
-            return Err(BadRequest::PublicationTooLarge { len, size_max });
-        }
-        Ok(payload)
-    }
-}
-
-impl Call<'_, Channel> {
-    /// Where and what to publish.
-    ///
-    /// # Errors
-    /// The first value that is not acceptable.
-    pub(super) fn publish(self, size_max: usize) -> Result<(ChannelName, Payload), BadRequest> {
-        let payload = self.payload(size_max);
-        let Channel(name) = self.target.ok_or(BadRequest::TargetMissing(Channel::FIELD))?;
-        Ok((channel_name(&name, At::Channel)?, payload?))
-    }
-}
-
-impl Call<'_, Channels> {
-    /// Where and what to publish.
-    ///
-    /// # Errors
-    /// The first value that is not acceptable; one bad channel refuses the whole call.
-    pub(super) fn broadcast(
-        self,
-        size_max: usize,
-    ) -> Result<(Vec<ChannelName>, Payload), BadRequest> {
-        let payload = self.payload(size_max);
-        let Channels(names) = self.target.ok_or(BadRequest::TargetMissing(Channels::FIELD))?;
-        if names.is_empty() {
-            return Err(BadRequest::ChannelsEmpty);
-        }
-        if names.len() > limits::BROADCAST_CHANNELS_MAX {
-            return Err(BadRequest::ChannelsTooMany);
-        }
-        let names = names.iter().enumerate();
-        let channels = names.map(|(index, name)| channel_name(name, At::Channels(index)));
-        Ok((channels.collect::<Result<_, _>>()?, payload?))
-    }
-}
-
-/// Checks a name against what any channel may be called.
-fn channel_name(name: &str, at: At) -> Result<ChannelName, BadRequest> {
-    let fault = if name.is_empty() {
-        ChannelFault::Empty
-    } else if name.len() > limits::CHANNEL_NAME_MAX {
-        ChannelFault::TooLong { len: name.len() }
-    } else if let Some(control) = name.chars().find(|c| c.is_control()) {
-        ChannelFault::ControlCharacter(control)
-    } else {
-        return Ok(name.into());
+/// Reads the body of a call of `method`.
+///
+/// # Errors
+/// [`ApiError::Unreadable`], saying where and what was expected; [`ApiError::BadRequest`], the
+/// first value that is not acceptable.
+pub(super) fn read(method: Method, body: &[u8], size_max: usize) -> Result<Task, ApiError> {
+    let task = match method {
+        Method::Publish => check::publish(object(body)?, size_max),
+        Method::Broadcast => check::broadcast(object(body)?, size_max),
+        Method::Presence => check::channel_ask(object(body)?).map(Task::Presence),
+        Method::PresenceStats => check::channel_ask(object(body)?).map(Task::PresenceStats),
+        Method::History => check::history(object(body)?),
+        Method::HistoryRemove => check::channel_ask(object(body)?).map(Task::HistoryRemove),
+        Method::Channels => check::channels(object(body)?),
+        Method::Info => object(body).map(|shape::Nothing {}| Ok(Task::Info))?,
+        Method::Rpc => check::rpc(object(body)?),
+        Method::Batch => return batch(object(body)?, size_max),
     };
-    Err(BadRequest::Channel { at, fault })
+    Ok(task?)
+}
+
+/// One unreadable command refuses the whole batch; one that asks for what is not acceptable is
+/// answered on its own.
+fn batch(shape: shape::Batch<'_>, size_max: usize) -> Result<Task, ApiError> {
+    let commands = shape.commands.ok_or(BadRequest::Missing("commands"))?;
+    if commands.len() > limits::BATCH_COMMANDS_MAX {
+        return Err(BadRequest::CommandsTooMany.into());
+    }
+    let commands = commands.iter().enumerate().map(|(index, command)| {
+        let (method, body) = &command.0;
+        let in_batch = |fault| ApiError::Unreadable(format!("in commands[{index}]: {fault}"));
+        let task = match Method::from_name(method).filter(|method| *method != Method::Batch) {
+            None => {
+                return Err(in_batch(
+                    format_args!("there is no method {method:?} in a batch").to_string(),
+                ));
+            }
+            Some(method) => (method, read(method, body.get().as_bytes(), size_max)),
+        };
+        match task {
+            (_, Err(ApiError::Unreadable(fault))) => Err(in_batch(fault)),
+            task => Ok(task),
+        }
+    });
+    let commands = commands.collect::<Result<_, _>>()?;
+    Ok(Task::Batch(Batch { commands, parallel: shape.parallel.unwrap_or(false) }))
+}
+
+/// Reads an object.
+fn object<'a, T: Shape + Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize::<_, Object<T>>(&mut reader);
+    let Object(object) = read.map_err(|error| {
+        let path = error.path().to_string();
+        unreadable::<T>(&path, error.inner())
+    })?;
+    reader.end().map_err(|error| unreadable::<T>("", &error))?;
+    Ok(object)
 }
 
 /// Says what was not understood, where, and what was expected, in bounded length: the parser may
 /// quote the input.
-fn unreadable<T: Target>(error: &serde_json::Error) -> ApiError {
+fn unreadable<T: Shape>(path: &str, error: &serde_json::Error) -> ApiError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let place = format!(" at line {line} column {column}");
     let fault = text.strip_suffix(&place).unwrap_or(&text);
+    // A fault that names its field needs no path to it, and without a field there is none.
+    let names_field = fault.contains(" field `") || matches!(path, "" | "." | "?");
+    let fault = if names_field { fault.to_owned() } else { format!("{path}: {fault}") };
     let quoted: String = fault.chars().take(limits::API_FAULT_TEXT_MAX).collect();
     let ellipsis = if quoted.len() < fault.len() { "…" } else { "" };
     ApiError::Unreadable(format!(
         "cannot read the body at line {line} column {column}: {quoted}{ellipsis}; expected a JSON \
-         object with {field} and either data or b64data",
-        field = T::FIELD,
+         object with {}",
+        T::EXPECTED,
     ))
 }
 
-impl<'de, T: Target> Deserialize<'de> for Call<'de, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(CallVisitor(std::marker::PhantomData))
-    }
-}
-
-/// Takes objects only: a derived implementation would also take an array of the fields in order.
-struct CallVisitor<T>(std::marker::PhantomData<T>);
-
-impl<'de, T: Target> Visitor<'de> for CallVisitor<T> {
-    type Value = Call<'de, T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut call = Call { target: None, data: None, b64data: None };
-        while let Some(field) = map.next_key::<String>()? {
-            match field.as_str() {
-                "data" => set(&mut call.data, &mut map, "data")?,
-                "b64data" => set(&mut call.b64data, &mut map, "b64data")?,
-                field if field == T::FIELD => set(&mut call.target, &mut map, T::FIELD)?,
-                field => return Err(A::Error::unknown_field(field, T::FIELDS)),
-            }
-        }
-        Ok(call)
-    }
-}
-
-/// Reads the value of `field`, which may come once.
-fn set<'de, A: MapAccess<'de>, V: Deserialize<'de>>(
-    value: &mut Option<V>,
-    map: &mut A,
-    field: &'static str,
-) -> Result<(), A::Error> {
-    if value.is_some() {
-        return Err(A::Error::duplicate_field(field));
-    }
-    let read = map.next_value();
-    *value = Some(read.map_err(|error| A::Error::custom(format_args!("{field}: {error}")))?);
-    Ok(())
-}
-
-impl<'de> Deserialize<'de> for Channel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Channels {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ChannelsVisitor)
-    }
-}
-
-struct ChannelsVisitor;
-
-impl<'de> Visitor<'de> for ChannelsVisitor {
-    type Value = Channels;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of strings")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Channels, A::Error> {
-        let mut names = Vec::new();
-        while names.len() <= limits::BROADCAST_CHANNELS_MAX {
-            match seq.next_element()? {
-                Some(name) => names.push(name),
-                None => return Ok(Channels(names)),
-            }
-        }
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Channels(names))
-    }
-}
+/// JSON as it was received.
+type Raw<'a> = &'a RawValue;

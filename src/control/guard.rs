@@ -30,7 +30,7 @@ pub(super) fn check_page<B>(
 /// Admits a request for the API, its body unread.
 pub(super) fn check_api(request: &Request, key: Option<&Secret>) -> Result<(), ApiError> {
     match key {
-        Some(key) => check_key(request.headers(), key)?,
+        Some(key) => check_key(request.headers(), request.uri().query(), key)?,
         None => check_local(request)?,
     }
     // Other methods have no body to speak of and go on to their 405.
@@ -40,15 +40,23 @@ pub(super) fn check_api(request: &Request, key: Option<&Secret>) -> Result<(), A
     Ok(())
 }
 
-/// `X-API-Key: K` or `Authorization: apikey K`, compared in constant time for keys of equal length.
-fn check_key(headers: &HeaderMap, key: &Secret) -> Result<(), ApiError> {
+/// `X-API-Key: K`, `Authorization: apikey K` or `?api_key=K`, compared in constant time for keys of
+/// equal length.
+fn check_key(headers: &HeaderMap, query: Option<&str>, key: &Secret) -> Result<(), ApiError> {
     let plain = headers.get(API_KEY).map(|value| value.as_bytes());
     let scheme = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, given) = value.as_bytes().split_at_checked(AUTHORIZATION_SCHEME.len())?;
         scheme.eq_ignore_ascii_case(AUTHORIZATION_SCHEME).then(|| given.trim_ascii())
     });
     let is_key = |given: &[u8]| bool::from(given.ct_eq(key.expose()));
-    if [plain, scheme].into_iter().flatten().any(is_key) { Ok(()) } else { Err(ApiError::KeyWrong) }
+    let pairs = query.unwrap_or_default().split('&');
+    let in_query = pairs.filter_map(|pair| pair.strip_prefix(API_KEY_PARAMETER));
+    let is_in_query = in_query.map(percent_encoding::percent_decode_str).any(|given| {
+        let given: std::borrow::Cow<'_, [u8]> = given.into();
+        is_key(&given)
+    });
+    let is_in_header = [plain, scheme].into_iter().flatten().any(is_key);
+    if is_in_header || is_in_query { Ok(()) } else { Err(ApiError::KeyWrong) }
 }
 
 /// Requires a loopback Host and, from a browser, this port's own Origin.
@@ -100,6 +108,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const API_KEY_PARAMETER: &str = "api_key=";
 const AUTHORIZATION_SCHEME: &[u8] = b"apikey ";
 
 #[cfg(test)]

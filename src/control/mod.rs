@@ -1,17 +1,20 @@
 //! The admin port: HTTP API, metrics and health, on one thread with a tokio runtime of its own.
 //!
 //! Control owns HTTP for backends and operators and knows nothing of sockets of clients, frames or
-//! rings: it publishes through [`Engine`] and reads counters. Every request passes `guard` first;
-//! bodies are read only after that. `serve` bounds connections and time, `body` bytes, `call` what
-//! the JSON may say, `answer` lists every refusal with its status.
+//! rings: it publishes and asks through [`Engine`] and reads counters. Every request passes `guard`
+//! first; bodies are read only after that. `serve` bounds connections and time, `body` bytes,
+//! `call` what the JSON may say; `run` carries out, `answer` lists every refusal with its status.
 
 mod answer;
 mod api;
 mod body;
 mod call;
 mod guard;
+mod method;
 pub mod metrics;
+mod node;
 mod process;
+mod run;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -23,17 +26,22 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{Method, header};
+use axum::http::{self, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::config::{Config, Secret};
 use crate::engine::Engine;
+use crate::id::{ChannelName, ShardId};
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::mail::Permits;
+use crate::mail::{Answer, Permits, Question, Subject, Surveyed, Unanswered};
+use crate::protocol::channel::Namespaces;
 use crate::stats::{ControlCounters, Stats};
 use answer::{ApiError, Failed};
+use method::Method;
+
+pub use node::Node;
 
 /// What control takes from the configuration.
 #[derive(Clone, Debug)]
@@ -42,6 +50,8 @@ pub struct Settings {
     pub api_key: Option<Secret>,
     /// Payload bytes of one publication.
     pub publication_size: usize,
+    /// What channels offer; the same as every shard's.
+    pub channels: Arc<Namespaces>,
 }
 
 impl From<&Config> for Settings {
@@ -49,6 +59,7 @@ impl From<&Config> for Settings {
         Self {
             api_key: config.server.api_key.clone(),
             publication_size: config.limits.publication_size,
+            channels: Arc::new(config.channels.clone()),
         }
     }
 }
@@ -58,7 +69,9 @@ impl From<&Config> for Settings {
 pub struct Control {
     /// Key and limits.
     pub settings: Settings,
-    /// Where publishes go.
+    /// What `info` says of this process.
+    pub node: Node,
+    /// Where publishes and questions go.
     pub engine: Engine,
     /// What `/metrics` shows; control is the only writer of `stats.control`.
     pub stats: Stats,
@@ -89,6 +102,29 @@ impl Control {
         })
     }
 
+    /// Asks the owner of a channel.
+    async fn ask(&self, channel: ChannelName, question: Question) -> Result<Answer, Unanswered> {
+        let answer = self.engine.ask(channel, question).await;
+        self.count_full(answer.as_ref().err());
+        answer
+    }
+
+    /// Asks a shard for a piece of all it holds.
+    async fn survey(
+        &self,
+        shard: ShardId,
+        subject: Subject,
+        cursor: usize,
+    ) -> Result<Surveyed, Unanswered> {
+        let answer = self.engine.survey(shard, subject, cursor).await;
+        self.count_full(answer.as_ref().err());
+        answer
+    }
+
+    fn count_full(&self, error: Option<&Unanswered>) {
+        self.counters().api_mail_full.add(u64::from(error == Some(&Unanswered::Full)));
+    }
+
     fn counters(&self) -> &ControlCounters {
         &self.stats.control.counters
     }
@@ -98,12 +134,17 @@ impl Control {
 type Shared = Arc<Control>;
 
 fn router(control: Shared) -> Router {
-    Router::new()
+    let pages = Router::new()
         .route("/", get(index))
         .route("/health", get(health))
-        .route("/metrics", get(show_metrics))
-        .route("/api/publish", post(api::publish))
-        .route("/api/broadcast", post(api::broadcast))
+        .route("/metrics", get(show_metrics));
+    let with_api = Method::ALL.into_iter().fold(pages, |router, method| {
+        let answer = move |State(control): State<Shared>, request: Request| {
+            api::answer(method, control, request)
+        };
+        router.route(&format!("/api/{}", method.name()), post(answer))
+    });
+    with_api
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(control.clone(), admit))
@@ -146,10 +187,10 @@ async fn index() -> &'static str {
         "tidegate ",
         env!("CARGO_PKG_VERSION"),
         " admin port\n\n",
-        "POST /api/publish    {\"channel\", \"data\" or \"b64data\"}\n",
-        "POST /api/broadcast  {\"channels\", \"data\" or \"b64data\"}\n",
-        "GET  /metrics        Prometheus text\n",
-        "GET  /health         200 while serving, 503 before and after\n",
+        "POST /api/publish       {\"channel\", \"data\" or \"b64data\"}\n",
+        "POST /api/broadcast     {\"channels\", \"data\" or \"b64data\"}\n",
+        "GET  /metrics           Prometheus text\n",
+        "GET  /health            200 while serving, 503 before and after\n",
     )
 }
 
@@ -170,6 +211,6 @@ async fn not_found() -> ApiError {
     ApiError::PathUnknown
 }
 
-async fn method_not_allowed(method: Method) -> ApiError {
+async fn method_not_allowed(method: http::Method) -> ApiError {
     ApiError::MethodWrong { asked: method }
 }

@@ -10,9 +10,12 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::id::{ChannelName, Owners};
-use crate::mail::{Publish, PublishError, PublishResult, Reply, Request, Sender};
-use crate::publication::Payload;
+use crate::id::{ChannelName, Owners, ShardId};
+use crate::mail::{
+    Answer, Ask, AskReply, Publish, PublishError, PublishResult, Question, Reply, Request, Sender,
+    Subject, Survey, Surveyed, Unanswered,
+};
+use crate::publication::{Payload, PublishOptions};
 
 /// Publishes on behalf of the control thread. Clones share the lanes.
 ///
@@ -47,11 +50,12 @@ impl Engine {
         &self,
         channel: ChannelName,
         payload: Payload,
+        options: PublishOptions,
     ) -> impl Future<Output = PublishResult> + Send + use<> {
         let accepted_at = Instant::now();
         let mut lanes = self.lock();
         let owner = self.owners.owner(&channel).index();
-        let answer = push(&mut lanes, owner, channel, payload, accepted_at);
+        let answer = push(&mut lanes, owner, channel, payload, options, accepted_at);
         if answer.is_ok() {
             lanes[owner].bell().ring();
         }
@@ -67,6 +71,7 @@ impl Engine {
         &self,
         channels: &[ChannelName],
         payload: &Payload,
+        options: &PublishOptions,
     ) -> impl Future<Output = Vec<PublishResult>> + Send + use<> {
         let accepted_at = Instant::now();
         let mut lanes = self.lock();
@@ -74,7 +79,8 @@ impl Engine {
         let mut answers = Vec::with_capacity(channels.len());
         for channel in channels {
             let owner = self.owners.owner(channel).index();
-            let answer = push(&mut lanes, owner, channel.clone(), payload.clone(), accepted_at);
+            let (payload, options) = (payload.clone(), options.clone());
+            let answer = push(&mut lanes, owner, channel.clone(), payload, options, accepted_at);
             if answer.is_ok() {
                 touched[owner] = true;
             }
@@ -92,6 +98,60 @@ impl Engine {
         }
     }
 
+    /// Asks the owner of `channel` now and gives its answer once it is there.
+    ///
+    /// # Errors
+    /// [`Unanswered::Full`] at once; [`Unanswered::Stopping`] when the owner has ended.
+    pub fn ask(
+        &self,
+        channel: ChannelName,
+        question: Question,
+    ) -> impl Future<Output = Result<Answer, Unanswered>> + Send + use<> {
+        let owner = self.owners.owner(&channel);
+        let answer = self.send(owner, |reply| {
+            let reply = AskReply::Control(reply);
+            Request::Ask(Box::new(Ask { channel, question, reply }))
+        });
+        async move { answer?.await.map_err(|_| Unanswered::Stopping) }
+    }
+
+    /// Has `shard` look at a piece of all it holds, from `cursor` on.
+    ///
+    /// # Errors
+    /// As [`Engine::ask`].
+    pub fn survey(
+        &self,
+        shard: ShardId,
+        subject: Subject,
+        cursor: usize,
+    ) -> impl Future<Output = Result<Surveyed, Unanswered>> + Send + use<> {
+        let answer =
+            self.send(shard, |reply| Request::Survey(Box::new(Survey { subject, cursor, reply })));
+        async move { answer?.await.map_err(|_| Unanswered::Stopping) }
+    }
+
+    /// Every shard, in order.
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.owners.shard_count()).map(ShardId)
+    }
+
+    /// Puts what `request` makes of a reply's sending end in the lane of `shard` and wakes it.
+    fn send<T>(
+        &self,
+        shard: ShardId,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<oneshot::Receiver<T>, Unanswered> {
+        let mut lanes = self.lock();
+        let lane = lanes.get_mut(shard.index()).ok_or(Unanswered::Stopping)?;
+        if lane.room() == 0 {
+            return Err(Unanswered::Full);
+        }
+        let (reply, answer) = oneshot::channel();
+        lane.push(request(reply)).expect(ONLY_PRODUCER);
+        lane.bell().ring();
+        Ok(answer)
+    }
+
     /// Lets go of the lanes: from now on every publish is [`PublishError::Stopping`]. A shard that
     /// still runs answers what it was sent; what was sent to one that has ended is `Stopping` too.
     pub fn close(&self) {
@@ -104,7 +164,7 @@ impl Engine {
 }
 
 /// What a publish waits for: the owner's answer, or nothing because it was refused on the way.
-type Answer = Result<oneshot::Receiver<PublishResult>, PublishError>;
+type Numbered = Result<oneshot::Receiver<PublishResult>, PublishError>;
 
 /// Puts one publish in the lane of shard `owner` without waking it.
 fn push(
@@ -112,23 +172,27 @@ fn push(
     owner: usize,
     channel: ChannelName,
     payload: Payload,
+    options: PublishOptions,
     accepted_at: Instant,
-) -> Answer {
+) -> Numbered {
     let lane = lanes.get_mut(owner).ok_or(PublishError::Stopping)?;
     if lane.room() == 0 {
         return Err(PublishError::MailboxFull);
     }
     let (reply, answer) = oneshot::channel();
     let reply = Reply::Control(reply);
-    let publish = Publish { channel, payload, info: None, accepted_at, reply };
+    let publish = Publish { channel, payload, options, info: None, accepted_at, reply };
     let pushed = lane.push(Request::Publish(Box::new(publish)));
-    pushed.expect("this thread is the lane's only producer, so the room it saw is still there");
+    pushed.expect(ONLY_PRODUCER);
     Ok(answer)
 }
 
-async fn await_answer(answer: Answer) -> PublishResult {
+async fn await_answer(answer: Numbered) -> PublishResult {
     answer?.await.unwrap_or(Err(PublishError::Stopping))
 }
+
+const ONLY_PRODUCER: &str =
+    "this thread is the lane's only producer, so the room it saw is still there";
 
 #[cfg(test)]
 mod tests {
@@ -170,7 +234,7 @@ mod tests {
     #[test]
     fn a_publish_reaches_its_owner_before_it_is_awaited() {
         let (engine, mut posts) = engine(2, 4);
-        let pending = engine.publish("news".into(), Payload::text("1"));
+        let pending = engine.publish("news".into(), Payload::text("1"), PublishOptions::default());
         let owner = engine.owners.owner("news").index();
         let mut taken = take_publishes(&mut posts[owner]);
         assert!(take_publishes(&mut posts[1 - owner]).is_empty());
@@ -185,8 +249,8 @@ mod tests {
     #[test]
     fn a_full_lane_refuses_at_once_and_pushes_nothing() {
         let (engine, mut posts) = engine(1, 1);
-        let first = engine.publish("a".into(), Payload::text("1"));
-        let second = engine.publish("b".into(), Payload::text("2"));
+        let first = engine.publish("a".into(), Payload::text("1"), PublishOptions::default());
+        let second = engine.publish("b".into(), Payload::text("2"), PublishOptions::default());
         assert_eq!(block_on(second), Err(PublishError::MailboxFull));
         let taken = take_publishes(&mut posts[0]);
         assert_eq!(taken.len(), 1);
@@ -198,7 +262,8 @@ mod tests {
     fn many_wake_each_shard_once_and_keep_their_order() {
         let (engine, mut posts) = engine(1, 3);
         let channels: Vec<ChannelName> = ["a", "b", "c", "d"].map(Into::into).to_vec();
-        let pending = engine.publish_many(&channels, &Payload::binary(b"x"));
+        let pending =
+            engine.publish_many(&channels, &Payload::binary(b"x"), &PublishOptions::default());
         let mut wakes = [0; 8];
         rustix::io::read(posts[0].bell.fd(), &mut wakes).expect("it was rung");
         assert_eq!(u64::from_ne_bytes(wakes), 1);
@@ -214,13 +279,14 @@ mod tests {
     #[test]
     fn close_resolves_what_an_ended_shard_left_in_its_lane() {
         let (engine, posts) = engine(1, 4);
-        let pending = engine.publish("a".into(), Payload::text("1"));
+        let pending = engine.publish("a".into(), Payload::text("1"), PublishOptions::default());
         drop(posts);
         engine.close();
         assert_eq!(block_on(pending), Err(PublishError::Stopping));
-        let late = engine.publish("a".into(), Payload::text("1"));
+        let late = engine.publish("a".into(), Payload::text("1"), PublishOptions::default());
         assert_eq!(block_on(late), Err(PublishError::Stopping));
-        let late = engine.publish_many(&["a".into()], &Payload::text("1"));
+        let late =
+            engine.publish_many(&["a".into()], &Payload::text("1"), &PublishOptions::default());
         assert_eq!(block_on(late), [Err(PublishError::Stopping)]);
     }
 }

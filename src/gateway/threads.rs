@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{Event, ServeError, ring_sizes};
 use crate::accept::{Acceptor, AcceptorConfig, Stop};
 use crate::config::{self, Config};
-use crate::control::{Control, Settings};
+use crate::control::{Control, Node, Settings};
 use crate::engine::Engine;
 use crate::id::Owners;
 use crate::lifecycle::Lifecycle;
@@ -76,6 +76,7 @@ impl Threads {
         )?;
         let control = Control {
             settings: Settings::from(config),
+            node: Node::new(),
             engine: Engine::new(wiring.control, owners),
             stats,
             permits: permits.clone(),

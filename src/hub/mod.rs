@@ -128,6 +128,8 @@ pub struct Hub {
     channels_max: usize,
     evicted_count: u64,
     streams_lost_count: u64,
+    /// Owned channels that some shard listens to.
+    heard_count: usize,
     ledger: Ledger,
     history_evicted_count: u64,
     idempotency: Idempotency,
@@ -150,6 +152,7 @@ impl Hub {
             channels_max: limits.channels_max,
             evicted_count: 0,
             streams_lost_count: 0,
+            heard_count: 0,
             ledger: Ledger::new(limits.history_bytes_max),
             history_evicted_count: 0,
             idempotency: Idempotency::new(limits.idempotency_keys_max),
@@ -293,6 +296,12 @@ impl Hub {
     /// Channels in the table.
     pub fn channel_count(&self) -> usize {
         self.by_name.len()
+    }
+
+    /// Owner: channels that some shard listens to. Over all owners that is every channel with
+    /// subscribers, once.
+    pub fn heard_count(&self) -> usize {
+        self.heard_count
     }
 
     /// Local: visits the channels that have members here, with their count, from slot `cursor` on,

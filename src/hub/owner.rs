@@ -25,8 +25,8 @@ impl Hub {
         now: u64,
     ) -> Result<Position, ChannelsFull> {
         let id = self.find_or_make_stream(name, now)?;
+        self.note_listener(id, from);
         let (stream, _) = self.stream_mut(id);
-        stream.interest.insert(from);
         Ok(stream.position)
     }
 
@@ -37,6 +37,7 @@ impl Hub {
         let (stream, _) = self.stream_mut(id);
         // A stream that nobody listened to before is not in use now either.
         if stream.interest.remove(from) {
+            self.heard_count -= usize::from(stream.interest.is_empty());
             self.note_unheard(id, now);
         }
     }
@@ -118,8 +119,8 @@ impl Hub {
         now: u64,
     ) -> Result<Joined, ChannelsFull> {
         let id = self.find_or_make_stream(name, now)?;
+        self.note_listener(id, from);
         let (stream, ledger) = self.stream_mut(id);
-        stream.interest.insert(from);
         stream.note_use(options, now);
         if let Some(info) = ask.presence {
             stream.keep().presence.insert(info);
@@ -224,6 +225,13 @@ impl Hub {
     /// Idempotency keys forgotten before their time because there were too many, since the start.
     pub fn idempotency_forgotten_count(&self) -> u64 {
         self.idempotency.forgotten_count()
+    }
+
+    fn note_listener(&mut self, id: ChannelId, from: ShardId) {
+        let (stream, _) = self.stream_mut(id);
+        let is_first = stream.interest.is_empty();
+        stream.interest.insert(from);
+        self.heard_count += usize::from(is_first);
     }
 
     fn note_time(&mut self, now: u64) {

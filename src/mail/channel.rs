@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::hub::{
     self, ChannelsFull, HistoryAsk, HistoryFault, JoinTicket, Page, PresenceStats, Recover,
 };
@@ -65,7 +67,7 @@ pub struct Notice {
     pub frame: Arc<[u8]>,
 }
 
-/// A client's question to the owner of a channel.
+/// A question to the owner of a channel.
 #[derive(Debug)]
 pub struct Ask {
     /// About what.
@@ -73,7 +75,16 @@ pub struct Ask {
     /// What.
     pub question: Question,
     /// Whose.
-    pub asker: Asker,
+    pub reply: AskReply,
+}
+
+/// Who wants the answer to a question.
+#[derive(Debug)]
+pub enum AskReply {
+    /// A client.
+    Client(Asker),
+    /// An HTTP request waits in control. A dropped receiver is ignored.
+    Control(oneshot::Sender<Answer>),
 }
 
 /// Where an answer goes; stale once the connection is gone.
@@ -96,6 +107,8 @@ pub enum Question {
     Presence,
     /// How many are there.
     PresenceStats,
+    /// That earlier publications be forgotten.
+    HistoryRemove,
 }
 
 /// What is answered.
@@ -107,4 +120,6 @@ pub enum Answer {
     Presence(Vec<Arc<ClientInfo>>),
     /// To [`Question::PresenceStats`].
     PresenceStats(PresenceStats),
+    /// To [`Question::HistoryRemove`].
+    HistoryRemoved,
 }

@@ -16,6 +16,7 @@ mod bell;
 mod channel;
 mod lane;
 mod permit;
+mod survey;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -24,13 +25,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use bell::Bell;
-pub use channel::{Answer, Ask, Asker, Join, Joined, Leave, Notice, Question, Subscriber};
+pub use channel::{
+    Answer, Ask, AskReply, Asker, Join, Joined, Leave, Notice, Question, Subscriber,
+};
 pub use lane::{Post, Receiver, Sender, Wiring, wire};
 pub use permit::{Permit, Permits};
+pub use survey::{Found, Subject, Survey, Surveyed};
 
 use crate::id::{ChannelName, ConnId, ShardId};
 use crate::protocol::admission::Entry;
-use crate::publication::{ClientInfo, Payload, Position, Publication};
+use crate::publication::{ClientInfo, Payload, Position, Publication, PublishOptions};
 use crate::ws::DeflateParams;
 
 /// Work asked of a shard. May wait at the head of its lane until the shard can do it.
@@ -58,8 +62,10 @@ pub enum Request {
     Join(Box<Join>),
     /// A client whose subscription the owner keeps account of is not subscribed any more.
     Leave(Box<Leave>),
-    /// A client's question about a channel.
+    /// A question about a channel this shard owns.
     Ask(Box<Ask>),
+    /// A piece of a survey of everything the shard holds.
+    Survey(Box<Survey>),
     /// Close every client with 1001, spread over `window` from now.
     Drain {
         /// How long the closes are spread.
@@ -139,6 +145,8 @@ pub struct Publish {
     pub channel: ChannelName,
     /// What.
     pub payload: Payload,
+    /// What the publisher asked for beside it.
+    pub options: PublishOptions,
     /// The client that publishes, if others may know.
     pub info: Option<Arc<ClientInfo>>,
     /// When the gateway took it.
@@ -165,6 +173,17 @@ pub enum Reply {
 
 /// The outcome of a publish: its position once the owner has numbered it.
 pub type PublishResult = Result<Position, PublishError>;
+
+/// Why control gets no answer to what is no publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// A mailbox has no room, or a shard has too much to do: the gateway is overloaded, try again.
+    #[error("the gateway has too much to do; nothing was done, try again")]
+    Full,
+    /// The shard ended before it answered, because the process stops.
+    #[error("the gateway is stopping")]
+    Stopping,
+}
 
 /// Why a publish was not numbered; nothing was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::{Epoch, Payload, json};
 use crate::id::ClientKey;
 
@@ -118,10 +121,16 @@ impl Entry {
 
     /// Appends the publication object of the Centrifuge protocol: `data`, `info`, `offset`, `tags`,
     /// `time`, `epoch` with offset 1, `version`; what is zero or empty is left out. The payload
-    /// must be JSON; newlines go, since one separates messages.
+    /// must be JSON where clients of that protocol read it; newlines go, since one separates
+    /// messages. What is no JSON becomes `b64data`, in base64, beside `data` null.
     pub fn append_json(&self, out: &mut Vec<u8>, epoch: Epoch) {
         out.extend_from_slice(b"{\"data\":");
-        json::append_one_line(out, self.payload.bytes());
+        if self.payload.is_json() {
+            json::append_one_line(out, self.payload.bytes());
+        } else {
+            let text = STANDARD.encode(self.payload.bytes());
+            json::append_display(out, format_args!("null,\"b64data\":\"{text}\""));
+        }
         if let Some(info) = &self.info {
             out.extend_from_slice(b",\"info\":");
             info.append_json(out);

@@ -18,6 +18,7 @@ mod post;
 mod reap;
 mod route;
 mod slots;
+mod survey;
 mod teardown;
 mod timers;
 
@@ -321,6 +322,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         counters.ring_overflows.add(now.overflows - before.overflows);
         counters.connections.set(core.slots.len() as u64);
         counters.channels.set(core.hub.channel_count() as u64);
+        counters.channels_heard.set(core.hub.heard_count() as u64);
         counters.outbox_bytes.set(core.outbox_len as u64);
         counters.history_bytes.set(core.hub.history_bytes() as u64);
         for (counter, count) in [

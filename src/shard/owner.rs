@@ -9,7 +9,8 @@ use super::Core;
 use crate::hub::{Fate, JoinAsk, Published, StreamOptions};
 use crate::id::ShardId;
 use crate::mail::{
-    Answer, Ask, Delivery, Join, Joined, Leave, Notice, Publish, PublishError, Question, Reply,
+    Answer, Ask, AskReply, Delivery, Join, Joined, Leave, Notice, Publish, PublishError, Question,
+    Reply,
 };
 use crate::protocol::centrifuge::reply::{self, Change};
 use crate::protocol::channel::{ChannelOptions, Format};
@@ -35,7 +36,7 @@ impl Core {
         if !has_room {
             return Err(publish);
         }
-        let Publish { channel, payload, info, accepted_at, reply } = *publish;
+        let Publish { channel, payload, options: asked, info, accepted_at, reply } = *publish;
         let result = match self.settings.channels.options(&channel) {
             Err(_) => Err(PublishError::UnknownChannel),
             Ok(options) if options.format == Format::Json && !payload.is_json() => {
@@ -43,7 +44,7 @@ impl Core {
             }
             Ok(options) => {
                 let options = stream_options(options);
-                let draft = Draft { info, ..Draft::plain(payload, self.time.unix_ms) };
+                let draft = Draft { payload, info, time_ms: self.time.unix_ms, options: asked };
                 let published = self.hub.publish(&channel, draft, &options, self.time.ms);
                 published.map_err(|_| PublishError::ChannelsFull)
             }
@@ -118,9 +119,9 @@ impl Core {
         }
     }
 
-    /// Answers a client's question.
+    /// Answers a question about a channel.
     pub(super) fn answer(&mut self, ask: Ask) {
-        let Ask { channel, question, asker } = ask;
+        let Ask { channel, question, reply } = ask;
         let answer = match question {
             Question::History(ask) => {
                 let options = stream_options(&self.options_of(&channel));
@@ -128,8 +129,21 @@ impl Core {
             }
             Question::Presence => Answer::Presence(self.hub.presence(&channel)),
             Question::PresenceStats => Answer::PresenceStats(self.hub.presence_stats(&channel)),
+            Question::HistoryRemove => {
+                self.hub.history_remove(&channel);
+                Answer::HistoryRemoved
+            }
         };
-        self.deliver_to(asker.shard, Delivery::Answer { asker, answer: Box::new(answer) });
+        match reply {
+            AskReply::Client(asker) => {
+                let answer = Box::new(answer);
+                self.deliver_to(asker.shard, Delivery::Answer { asker, answer });
+            }
+            AskReply::Control(reply) => {
+                // Nobody waits any more when the HTTP client is gone.
+                let _ = reply.send(answer);
+            }
+        }
     }
 
     /// Whether there is room for the answer to a join, and for the news of it.

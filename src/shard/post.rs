@@ -5,7 +5,7 @@ use super::{Core, bit};
 use crate::hub::InterestMail;
 use crate::id::ShardId;
 use crate::limits;
-use crate::mail::{Delivery, Publish, Reply, Request};
+use crate::mail::{AskReply, Delivery, Publish, Reply, Request};
 use crate::ring::Driver;
 use crate::ws::{CloseCode, encode};
 
@@ -33,7 +33,7 @@ impl Core {
                     break;
                 }
                 let request = self.post.requests_in[lane].pop().expect("just looked at");
-                budget -= 1;
+                budget = budget.saturating_sub(cost(&request));
                 taken = true;
                 self.stats.counters.mail_received.add(1);
                 self.handle_request(driver, request);
@@ -58,8 +58,12 @@ impl Core {
             Request::Interest { from, .. } => self.can_deliver(*from, 1),
             Request::Join(join) => self.can_let_in(join),
             Request::Leave(leave) => self.has_room_for_notice(&leave.channel),
-            Request::Ask(ask) => self.can_deliver(ask.asker.shard, 1),
+            Request::Ask(ask) => match &ask.reply {
+                AskReply::Client(asker) => self.can_deliver(asker.shard, 1),
+                AskReply::Control(_) => true,
+            },
             Request::Connect(_)
+            | Request::Survey(_)
             | Request::Disinterest { .. }
             | Request::Drain { .. }
             | Request::Stop => true,
@@ -81,6 +85,7 @@ impl Core {
             Request::Join(join) => self.let_in(*join),
             Request::Leave(leave) => self.let_out(&leave),
             Request::Ask(ask) => self.answer(*ask),
+            Request::Survey(survey) => self.answer_survey(*survey),
             Request::Drain { window } => self.begin_drain(window),
             Request::Stop => self.stopping = true,
         }
@@ -256,5 +261,14 @@ impl Core {
         self.fan_out.is_some()
             || !self.local.is_empty()
             || self.post.deliveries_in.iter().flatten().any(|lane| !lane.is_empty())
+    }
+}
+
+/// What a request takes of a turn's work.
+fn cost(request: &Request) -> usize {
+    match request {
+        // It looks at so many things.
+        Request::Survey(_) => limits::SURVEY_PIECE,
+        _ => 1,
     }
 }

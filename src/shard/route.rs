@@ -10,7 +10,7 @@ use crate::limits;
 use crate::mail::{Publish, Reply};
 use crate::protocol::Reaction;
 use crate::protocol::channel::Format;
-use crate::publication::Payload;
+use crate::publication::{Payload, PublishOptions};
 use crate::ring::CloseHow;
 use crate::ws::{Decoded, Event, Message, MessageKind, Opcode, encode};
 
@@ -172,6 +172,7 @@ impl Core {
         let publish = Box::new(Publish {
             channel,
             payload,
+            options: PublishOptions::default(),
             info: None,
             accepted_at: self.time.now,
             reply: Reply::ClientOnFailure { shard: self.id, conn },

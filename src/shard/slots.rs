@@ -179,6 +179,24 @@ impl Slots {
         })
     }
 
+    /// Visits the connections in slots from `cursor` on, over at most `budget` slots. Returns where
+    /// to go on; `None` at the end.
+    pub(super) fn visit(
+        &mut self,
+        cursor: usize,
+        budget: usize,
+        mut visit: impl FnMut(&Connection),
+    ) -> Option<usize> {
+        let capacity = self.chunks.len() * CHUNK_LEN;
+        let end = cursor.saturating_add(budget).min(capacity);
+        for slot in cursor..end {
+            let slot = u32::try_from(slot).expect("permits bound the connections");
+            let entry = self.entry_mut(slot).expect("below the capacity");
+            entry.connection.as_ref().into_iter().for_each(&mut visit);
+        }
+        (end < capacity).then_some(end)
+    }
+
     fn grow(&mut self) -> u32 {
         let start = (self.chunks.len() * CHUNK_LEN) as u32;
         assert!(start < limits::CONNECTIONS_PER_SHARD_MAX, "permits bound the connections");

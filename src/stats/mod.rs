@@ -54,6 +54,7 @@ stats! {
         connections_opened: Counter = "connections_opened_total", "Connections taken from an acceptor.";
         subscriptions: Gauge = "subscriptions", "Subscriptions of open connections.";
         channels: Gauge = "channels", "Channels known to the shard, as owner or for its subscribers.";
+        channels_heard: Gauge = "channels_subscribed", "Channels the shard owns that have subscribers, on whatever shard.";
         channels_evicted: Counter = "channels_evicted_total", "Idle channels forgotten because the table was full.";
         streams_lost: Counter = "streams_lost_total", "Of the channels evicted, those whose stream somebody could still have come back to; it begins anew with another epoch.";
         history_bytes: Gauge = "history_bytes", "Bytes of publications kept for history.";

@@ -15,7 +15,7 @@ use tidegate::mail::{
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::{Entry, RawEntry};
 use tidegate::protocol::channel::{Audience, ChannelOptions, Format, Namespaces};
-use tidegate::publication::{Epoch, Payload, Position};
+use tidegate::publication::{Epoch, Payload, Position, PublishOptions};
 use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{Clock, CompressionSettings, Shard, ShardSettings};
 use tidegate::stats::ShardStats;
@@ -194,6 +194,7 @@ impl World {
         let publish = Publish {
             channel: channel.into(),
             payload: Payload::text(payload),
+            options: PublishOptions::default(),
             info: None,
             accepted_at: self.clock.0.get(),
             reply: Reply::Control(reply),

@@ -1,13 +1,28 @@
 //! What calls may say, at the bounds of each rule.
 
+use std::fmt;
+
 use super::*;
+use crate::control::answer::{At, ChannelFault};
 
 fn publish(body: &str) -> Result<(ChannelName, Payload), ApiError> {
-    Ok(Call::<Channel>::read(body.as_bytes())?.publish(64)?)
+    let (channel, publication) = publish_with(body, 64)?;
+    assert_eq!(publication.options, PublishOptions::default());
+    Ok((channel, publication.payload))
+}
+
+fn publish_with(body: &str, size_max: usize) -> Result<(ChannelName, Publication), ApiError> {
+    match read(Method::Publish, body.as_bytes(), size_max)? {
+        Task::Publish(channel, publication) => Ok((channel, *publication)),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn broadcast(body: &str) -> Result<(Vec<ChannelName>, Payload), ApiError> {
-    Ok(Call::<Channels>::read(body.as_bytes())?.broadcast(64)?)
+    match read(Method::Broadcast, body.as_bytes(), 64)? {
+        Task::Broadcast(channels, publication) => Ok((channels, publication.payload)),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn bad<T: fmt::Debug>(result: Result<T, ApiError>) -> BadRequest {
@@ -81,7 +96,7 @@ fn channel_names_have_bounds() {
     for (text, fault) in faults {
         assert_eq!(bad(name(text)), BadRequest::Channel { at, fault });
     }
-    assert_eq!(bad(publish(r#"{"data":1}"#)), BadRequest::TargetMissing("channel"));
+    assert_eq!(bad(publish(r#"{"data":1}"#)), BadRequest::Missing("channel"));
 }
 
 #[test]
@@ -104,11 +119,11 @@ fn depth_is_bounded_and_brackets_in_strings_do_not_count() {
     let nest = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let data = |data: &str| {
         let body = format!(r#"{{"channel":"a","data":{data}}}"#);
-        Call::<Channel>::read(body.as_bytes()).expect("readable").publish(1 << 20)
+        publish_with(&body, 1 << 20)
     };
     data(&nest(limits::JSON_DEPTH_MAX)).expect("the most");
-    assert_eq!(data(&nest(limits::JSON_DEPTH_MAX + 1)), Err(BadRequest::DataTooDeep));
-    assert_eq!(data(&nest(300_000)), Err(BadRequest::DataTooDeep));
+    assert_eq!(bad(data(&nest(limits::JSON_DEPTH_MAX + 1))), BadRequest::DataTooDeep);
+    assert_eq!(bad(data(&nest(300_000))), BadRequest::DataTooDeep);
     data(&format!(r#""\"{}\\""#, "[{".repeat(200))).expect("one string");
     data(&format!("[{}[]]", "[],".repeat(200))).expect("wide, not deep");
 }
@@ -121,7 +136,6 @@ fn unreadable_bodies_say_where_and_what() {
         (r#"["a",1]"#, "line 1 column", "expected an object"),
         ("5", "line 1 column 1", "expected an object"),
         (r#"{"channel":5,"data":1}"#, "line 1 column 12", "channel: invalid type: integer"),
-        (r#"{"channel":null,"data":1}"#, "line 1 column 15", "expected a string"),
         (r#"{"channel":"a","chanel":"a"}"#, "line 1 column 23", "unknown field `chanel`"),
         (r#"{"channel":"a","channel":"b"}"#, "line 1 column 24", "duplicate field `channel`"),
         (r#"{"channel":"a","data":1} x"#, "line 1 column 26", "trailing characters"),
@@ -141,7 +155,7 @@ fn unreadable_bodies_say_where_and_what() {
     else {
         panic!("readable");
     };
-    assert!(text.contains("channels: invalid type") && text.contains("column 18"), "{text}");
+    assert!(text.contains("channels[1]: invalid type") && text.contains("column 18"), "{text}");
 }
 
 #[test]
@@ -152,4 +166,127 @@ fn what_a_fault_quotes_is_bounded() {
     };
     let length = text.chars().count();
     assert!(length < 2 * limits::API_FAULT_TEXT_MAX, "{length} characters");
+}
+
+#[test]
+fn null_is_not_there() {
+    assert_eq!(bad(publish(r#"{"channel":null,"data":1}"#)), BadRequest::Missing("channel"));
+    let body = r#"{"channel":"a","data":null,"b64data":null,"tags":null,"version":null}"#;
+    assert_eq!(publish(body).expect("data is JSON").1, Payload::text("null"));
+}
+
+#[test]
+fn publish_options_have_bounds() {
+    let options = |fields: &str| {
+        let body = format!(r#"{{"channel":"a","data":1,{fields}}}"#);
+        publish_with(&body, 64).map(|(_, publication)| publication.options)
+    };
+    let all = options(
+        r#""tags":{"a":"b"},"skip_history":true,"idempotency_key":"k","delta":true,
+        "version":18446744073709551615,"version_epoch":"e""#,
+    );
+    let expected = PublishOptions {
+        tags: Some(std::sync::Arc::new([("a".to_owned(), "b".to_owned())].into())),
+        idempotency_key: Some("k".into()),
+        version: u64::MAX,
+        version_epoch: Some("e".into()),
+        skip_history: true,
+    };
+    assert_eq!(all.expect("all of them"), expected);
+    let empty = r#""tags":{},"idempotency_key":"","version":0,"version_epoch":"","delta":false"#;
+    assert_eq!(options(empty).expect("none of them"), PublishOptions::default());
+    let long = "x".repeat(256);
+    let many: Vec<_> = (0..=limits::TAGS_MAX).map(|n| format!(r#""{n}":"""#)).collect();
+    for (fields, fault) in [
+        (format!(r#""tags":{{"{long}":""}}"#), "tags holds a name or value of more than 255 bytes"),
+        (format!(r#""tags":{{"a":"{long}"}}"#), "tags holds a name or value"),
+        (format!(r#""tags":{{{}}}"#, many.join(",")), "more than 64 tags"),
+        (format!(r#""idempotency_key":"{long}""#), "idempotency_key has 256 bytes"),
+        (format!(r#""version_epoch":"{long}""#), "version_epoch has 256 bytes"),
+    ] {
+        assert!(bad(options(&fields)).to_string().contains(fault), "{fields}");
+    }
+    for fields in
+        [r#""version":-1"#, r#""version":1.5"#, r#""tags":{"a":1}"#, r#""skip_history":1"#]
+    {
+        assert!(matches!(options(fields), Err(ApiError::Unreadable(_))), "{fields}");
+    }
+}
+
+#[test]
+fn history_is_asked_within_bounds() {
+    let ask = |fields: &str| {
+        let body = format!(r#"{{"channel":"a"{fields}}}"#);
+        match read(Method::History, body.as_bytes(), 64)? {
+            Task::History(_, ask) => Ok((ask.limit, ask.since, ask.reverse)),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ask("").expect("the position alone"), (0, None, false));
+    assert_eq!(ask(r#","limit":-1,"reverse":true"#).expect("all"), (usize::MAX, None, true));
+    let since = ask(r#","since":{"offset":3,"epoch":"abcdefgh"}"#).expect("a position").1;
+    assert_eq!(since.map(|since| since.offset), Some(3));
+    assert_eq!(bad(ask(r#","limit":-2"#)), BadRequest::LimitNegative);
+    assert!(matches!(ask(r#","since":[3]"#), Err(ApiError::Unreadable(_))));
+}
+
+#[test]
+fn patterns_are_globs() {
+    let matches = |pattern: &str, name: &str| {
+        let body = serde_json::json!({ "pattern": pattern }).to_string();
+        match read(Method::Channels, body.as_bytes(), 64) {
+            Ok(Task::Channels(glob)) => glob.is_none_or(|glob| glob.is_match(name)),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (pattern, name) in [
+        ("", "a"),
+        ("*", "a/b:c"),
+        ("a*", "a"),
+        ("a?c", "abc"),
+        ("{a,b}:*", "b:1"),
+        ("[a-c]1", "b1"),
+        ("[!a]1", "b1"),
+        (r"\*", "*"),
+        ("**", "a:b"),
+        ("chat:*:in", "chat:1/2:in"),
+    ] {
+        assert!(matches(pattern, name), "{pattern} {name}");
+    }
+    for (pattern, name) in [("a", "ab"), ("a?", "a"), ("[!a]1", "a1"), ("b*", "ab"), (r"\*", "a")] {
+        assert!(!matches(pattern, name), "{pattern} {name}");
+    }
+    let fault = |pattern: &str| {
+        let body = serde_json::json!({ "pattern": pattern }).to_string();
+        bad(read(Method::Channels, body.as_bytes(), 64))
+    };
+    assert!(matches!(fault("[a"), BadRequest::PatternMalformed(_)));
+    assert_eq!(fault(&"x".repeat(256)), BadRequest::PatternTooLong { len: 256 });
+}
+
+#[test]
+fn batches_are_read_whole() {
+    let batch = |body: &str| match read(Method::Batch, body.as_bytes(), 64)? {
+        Task::Batch(batch) => Ok(batch),
+        other => panic!("{other:?}"),
+    };
+    let body = r#"{"parallel":true,"commands":[{"publish":{"channel":"a","data":1}},{"info":{}},
+        {"history":{"channel":""}}]}"#;
+    let Batch { commands, parallel } = batch(body).expect("three commands");
+    assert!(parallel && commands[0].1.is_ok() && commands[1].1.is_ok());
+    assert!(matches!(commands[2], (Method::History, Err(ApiError::BadRequest(_)))));
+    for (body, fault) in [
+        (r#"{"commands":[{"publish":{"chanel":"a"}}]}"#, "in commands[0]: cannot read"),
+        (r#"{"commands":[{"info":{}},{"nothing":{}}]}"#, "commands[1]: there is no method"),
+        (r#"{"commands":[{"batch":{"commands":[]}}]}"#, "no method \"batch\" in a batch"),
+        (r#"{"commands":[{}]}"#, "commands[0]: invalid length 0"),
+        (r#"{"commands":[{"info":{},"rpc":{}}]}"#, "commands[0]: invalid length 2"),
+        (r#"{"commands":{}}"#, "commands: invalid type"),
+    ] {
+        let Err(ApiError::Unreadable(text)) = batch(body) else { panic!("{body}") };
+        assert!(text.contains(fault), "{text}");
+    }
+    assert_eq!(bad(batch("{}")), BadRequest::Missing("commands"));
+    let most = vec![r#"{"info":{}}"#; limits::BATCH_COMMANDS_MAX + 1].join(",");
+    assert_eq!(bad(batch(&format!(r#"{{"commands":[{most}]}}"#))), BadRequest::CommandsTooMany);
 }

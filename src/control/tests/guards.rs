@@ -50,7 +50,17 @@ fn with_a_key_only_the_key_counts() {
         assert!(!answer.head.to_lowercase().contains("access-control"), "{answer:?}");
     }
     let headers = ["Host: a", "Content-Type: application/json"];
-    publish(&gateway, "POST /api/publish?api_key=open%20sesame", &headers).error(401, 101);
+    for (query, status) in [
+        ("api_key=open%20sesame", 404),
+        ("a=b&api_key=open%20sesame&c", 404),
+        ("api_key=open+sesame", 401),
+        ("api_key=", 401),
+        ("apikey=open%20sesame", 401),
+        ("a=api_key=open%20sesame", 401),
+    ] {
+        let answer = publish(&gateway, &format!("POST /api/nothing?{query}"), &headers);
+        assert_eq!(answer.status, status, "{query}: {answer:?}");
+    }
     publish(&gateway, "POST /api/nothing", &headers).error(401, 101);
     let headers = ["Host: a", "X-API-Key: open sesame"];
     publish(&gateway, "POST /api/publish", &headers).error(415, 107);
@@ -165,9 +175,9 @@ fn the_api_takes_json_only() {
 #[test]
 fn other_paths_and_methods_are_404_and_405() {
     let gateway = Gateway::start(Options::default());
-    for line in ["GET /nothing", "POST /api/", "POST /api/presence", "POST /api/publish/"] {
+    for line in ["GET /nothing", "POST /api/", "POST /api/connections", "POST /api/publish/"] {
         let answer = gateway.request(line, "Content-Type: application/json\r\n", "{}");
-        assert!(answer.error(404, 104).contains("/api/publish"), "{line}");
+        assert!(answer.error(404, 104).contains("/api/openapi.json"), "{line}");
     }
     for (line, allow) in [
         ("GET /api/publish", "POST"),

@@ -1,26 +1,28 @@
 //! The admin port over real TCP, with threads that answer the lanes in place of shards.
 
 mod answers;
+mod batches;
 mod guards;
 mod scrape;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU16;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Control, Settings};
+use super::{Control, Node, Settings};
 use crate::config::Secret;
 use crate::engine::Engine;
 use crate::id::{ChannelName, Owners};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits;
 use crate::mail::{self, Permits, Post, PublishError, Reply, Request, Sender};
+use crate::protocol::channel::{ChannelOptions, HistoryOptions, Namespaces};
 use crate::publication::{Epoch, Payload, Position};
 use crate::stats::Stats;
 
@@ -71,7 +73,9 @@ impl Gateway {
             settings: Settings {
                 api_key: options.key.map(Secret::new),
                 publication_size: limits::PUBLICATION_SIZE_DEFAULT,
+                channels: channels(),
             },
+            node: Node::new(),
             engine: Engine::new(wiring.control, owners),
             stats: Stats::new(usize::from(SHARDS), 1),
             permits: Permits::new(SHARDS, 100),
@@ -250,6 +254,16 @@ fn answer_mail(mut post: Post, published: &mpsc::Sender<(ChannelName, Payload)>)
             }
         }
     }
+}
+
+/// Nothing is kept, but in one namespace.
+fn channels() -> Arc<Namespaces> {
+    let full = ChannelOptions {
+        presence: true,
+        history: Some(HistoryOptions { size: 1, ttl_ms: 1, meta_ttl_ms: 1 }),
+        ..ChannelOptions::default()
+    };
+    Arc::new(Namespaces::new(ChannelOptions::default(), [("full".into(), full)]))
 }
 
 fn epoch() -> Epoch {

@@ -49,6 +49,7 @@ impl Core {
             Answer::PresenceStats(stats) => {
                 reply::append_presence_stats(out, id, stats.num_clients, stats.num_users);
             }
+            Answer::HistoryRemoved => unreachable!("no command of a client asks this"),
         });
     }
 

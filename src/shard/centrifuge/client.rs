@@ -107,6 +107,11 @@ impl Client {
         matches!(self.slot(index), Slot::Member { wants_notices: true, .. })
     }
 
+    /// Who it is; `None` before its connect command.
+    pub(in crate::shard) fn info(&self) -> Option<&Arc<ClientInfo>> {
+        self.info.as_ref()
+    }
+
     /// Whether its connect command is still to come.
     pub(in crate::shard) fn awaits_connect(&self) -> bool {
         self.info.is_none()

@@ -8,12 +8,12 @@ use super::super::slots::{Commands, Held, Until};
 use crate::hub::{AskedEpoch, HistoryAsk, Since};
 use crate::id::{ChannelName, ClientKey, ConnId};
 use crate::limits;
-use crate::mail::{Ask, Asker, Publish, Question, Reply, Request};
+use crate::mail::{Ask, AskReply, Asker, Publish, Question, Reply, Request};
 use crate::protocol::centrifuge::code::{Disconnect, ErrorCode};
 use crate::protocol::centrifuge::command::{self, Command, Connect, History, Method, Object};
 use crate::protocol::centrifuge::reply;
 use crate::protocol::channel::Identity;
-use crate::publication::{ClientInfo, Payload};
+use crate::publication::{ClientInfo, Payload, PublishOptions};
 use crate::session::Keepalive;
 
 /// What became of a command.
@@ -175,6 +175,7 @@ impl Core {
         let publish = Box::new(Publish {
             channel: self.channel_name(channel),
             payload: Payload::text(data.get()),
+            options: PublishOptions::default(),
             info: self.client_mut(conn).and_then(|client| client.info.clone()),
             accepted_at: self.time.now,
             reply: Reply::Client(asker),
@@ -200,6 +201,7 @@ impl Core {
         let channels = &self.settings.channels;
         let decided = match question {
             Question::History(_) => channels.decide_history(channel, ANONYMOUS, subscribed),
+            Question::HistoryRemove => unreachable!("no command of a client asks this"),
             Question::Presence | Question::PresenceStats => {
                 channels.decide_presence(channel, ANONYMOUS, subscribed)
             }
@@ -209,7 +211,8 @@ impl Core {
             return self.refuse_command(id, code, out);
         }
         let asker = Asker { shard: self.id, conn, command: id };
-        let ask = Ask { channel: self.channel_name(channel), question, asker };
+        let ask =
+            Ask { channel: self.channel_name(channel), question, reply: AskReply::Client(asker) };
         let owner = self.owners.owner(&ask.channel);
         if owner != self.id {
             if !self.can_request(owner) {

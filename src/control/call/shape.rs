@@ -1,0 +1,194 @@
+//! The objects that calls consist of, field by field, as they are read.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+
+use super::Raw;
+use crate::publication::Tags;
+
+/// An object a call may consist of.
+pub(super) trait Shape {
+    /// What it should have held, for who wrote something else.
+    const EXPECTED: &'static str;
+}
+
+/// `publish`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Publish<'a> {
+    pub(super) channel: Option<String>,
+    #[serde(borrow, deserialize_with = "some")]
+    pub(super) data: Option<Raw<'a>>,
+    pub(super) b64data: Option<String>,
+    pub(super) skip_history: Option<bool>,
+    pub(super) tags: Option<Tags>,
+    pub(super) idempotency_key: Option<String>,
+    /// Asks for differences between publications, which no subscriber is sent: it has no effect.
+    #[serde(rename = "delta")]
+    pub(super) _delta: Option<bool>,
+    pub(super) version: Option<u64>,
+    pub(super) version_epoch: Option<String>,
+}
+
+/// `broadcast`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Broadcast<'a> {
+    pub(super) channels: Option<Vec<String>>,
+    #[serde(borrow, deserialize_with = "some")]
+    pub(super) data: Option<Raw<'a>>,
+    pub(super) b64data: Option<String>,
+    pub(super) skip_history: Option<bool>,
+    pub(super) tags: Option<Tags>,
+    pub(super) idempotency_key: Option<String>,
+    /// As in [`Publish`].
+    #[serde(rename = "delta")]
+    pub(super) _delta: Option<bool>,
+    pub(super) version: Option<u64>,
+    pub(super) version_epoch: Option<String>,
+}
+
+/// What is asked about one channel.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Channel {
+    pub(super) channel: Option<String>,
+}
+
+/// `history`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct History {
+    pub(super) channel: Option<String>,
+    pub(super) limit: Option<i32>,
+    pub(super) since: Option<Object<Position>>,
+    pub(super) reverse: Option<bool>,
+}
+
+/// Where a publication stands.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Position {
+    pub(super) offset: Option<u64>,
+    pub(super) epoch: Option<String>,
+}
+
+/// `channels`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Channels {
+    pub(super) pattern: Option<String>,
+}
+
+/// `info`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+/// `rpc`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Rpc<'a> {
+    pub(super) method: Option<String>,
+    /// For the backend.
+    #[serde(borrow, rename = "params")]
+    pub(super) _params: Option<Raw<'a>>,
+}
+
+/// `batch`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Batch<'a> {
+    #[serde(borrow)]
+    pub(super) commands: Option<Vec<Command<'a>>>,
+    pub(super) parallel: Option<bool>,
+}
+
+/// An object with one field: the method's name, and its call.
+#[derive(Debug)]
+pub(super) struct Command<'a>(pub(super) (String, Raw<'a>));
+
+impl Shape for Publish<'_> {
+    const EXPECTED: &'static str = "channel and either data or b64data";
+}
+
+impl Shape for Broadcast<'_> {
+    const EXPECTED: &'static str = "channels and either data or b64data";
+}
+
+impl Shape for Channel {
+    const EXPECTED: &'static str = "channel";
+}
+
+impl Shape for History {
+    const EXPECTED: &'static str = "channel, and perhaps limit, since and reverse";
+}
+
+impl Shape for Channels {
+    const EXPECTED: &'static str = "nothing or pattern";
+}
+
+impl Shape for Nothing {
+    const EXPECTED: &'static str = "nothing";
+}
+
+impl Shape for Rpc<'_> {
+    const EXPECTED: &'static str = "method, and perhaps params";
+}
+
+impl Shape for Batch<'_> {
+    const EXPECTED: &'static str = "commands, each {\"method\": {…}}, and perhaps parallel";
+}
+
+/// An object: a derived implementation alone would also take an array of the fields in order.
+#[derive(Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, fields: M) -> Result<Object<T>, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Command<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CommandVisitor;
+        impl<'de> Visitor<'de> for CommandVisitor {
+            type Value = (String, Raw<'de>);
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with one field, the name of a method")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<Self::Value, M::Error> {
+                let command = fields.next_entry()?;
+                let command = command.ok_or_else(|| M::Error::invalid_length(0, &self))?;
+                match fields.next_key::<String>()? {
+                    None => Ok(command),
+                    Some(_) => Err(M::Error::invalid_length(2, &self)),
+                }
+            }
+        }
+        deserializer.deserialize_map(CommandVisitor).map(Command)
+    }
+}
+
+/// A value that is there even if it is null.
+fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(reader: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(reader).map(Some)
+}
