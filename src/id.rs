@@ -61,6 +61,28 @@ impl ClientKey {
     }
 }
 
+impl ClientKey {
+    /// The key that is written so; `None` if none is.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let is_dash = |index: usize| matches!(index, 8 | 13 | 18 | 23);
+        if bytes.len() != 36 {
+            return None;
+        }
+        let mut key = 0;
+        for (index, byte) in bytes.iter().enumerate() {
+            match (is_dash(index), byte) {
+                (true, b'-') => {}
+                (false, b'0'..=b'9' | b'a'..=b'f') => {
+                    key = key << 4 | u128::from(char::from(*byte).to_digit(16)?);
+                }
+                _ => return None,
+            }
+        }
+        Some(Self(key))
+    }
+}
+
 impl fmt::Display for ClientKey {
     /// 8-4-4-4-12 lower-case hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

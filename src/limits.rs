@@ -113,6 +113,20 @@ pub const MAILBOX_LEN_DEFAULT: usize = 1_024;
 /// channel holds up the others for longer than about 5 ms.
 pub const WORK_PER_TURN: usize = 1_024;
 
+/// Deeds of backends to clients that one shard has not finished; what is more is refused. Each
+/// holds the ids of the clients it is still to be done to.
+pub const ERRANDS_MAX: usize = 64;
+
+/// Bytes of the reason of a disconnect: what fits into a Close frame behind its code.
+pub const DISCONNECT_REASON_MAX: usize = CONTROL_PAYLOAD_MAX - 2;
+
+/// Bytes of the info, and of the data, a backend gives a subscription: every member's presence
+/// holds its info.
+pub const ENROLMENT_JSON_MAX: usize = 4 * 1024;
+
+/// Client ids that one disconnect may spare.
+pub const WHITELIST_MAX: usize = 1_000;
+
 /// Channels or connections a shard looks at for one piece of a survey: a turn answers several.
 pub const SURVEY_PIECE: usize = WORK_PER_TURN / 4;
 

@@ -11,7 +11,7 @@ use loopback::{Alone, PATIENCE, raw, settings};
 use tidegate::limits::MAILBOX_LEN_DEFAULT;
 use tidegate::mail::{Publish, Reply, Request};
 use tidegate::protocol::admission::Entry;
-use tidegate::publication::Payload;
+use tidegate::publication::{Payload, PublishOptions};
 use tidegate::shard::ShardSettings;
 use tidegate::ws::{
     DecodeLimits, Decoder, DeflateParams, Deflater, Event, Inflater, MessageKind, Role, encode,
@@ -113,6 +113,7 @@ fn publish(alone: &mut Alone, payload: &Payload) {
     let publish = Publish {
         channel: "news".into(),
         payload: payload.clone(),
+        options: PublishOptions::default(),
         info: None,
         accepted_at: Instant::now(),
         reply: Reply::Control(reply),

@@ -68,6 +68,9 @@ pub(super) enum ApiError {
     /// The channel does not have this.
     #[error("the channel has no {0}; switch it on in the configuration of its namespace")]
     FeatureOff(&'static str),
+    /// A part of Centrifugo's API that is not there, or not for this channel.
+    #[error("{0} is not available")]
+    FeatureMissing(&'static str),
     /// `since` names another life of the stream.
     #[error("the stream's epoch is another one than since names")]
     Unrecoverable,
@@ -107,6 +110,21 @@ pub(super) enum BadRequest {
     /// A field that must be there and say something.
     #[error("{0} is missing")]
     Missing(&'static str),
+    /// Neither user nor client.
+    #[error("user and client are both missing; give one of them or both")]
+    NobodyMeant,
+    /// More client ids than a disconnect may spare.
+    #[error("whitelist holds more than {} clients", limits::WHITELIST_MAX)]
+    WhitelistTooLong,
+    /// A code that no Close frame of ours may carry.
+    #[error("disconnect.code is {0}; it must be 3000 to 4999, or 0 for the usual one")]
+    CloseCode(u32),
+    /// Two fields for the same.
+    #[error("{0} and {1} are both there; give one of them")]
+    Twice(&'static str, &'static str),
+    /// Base64 of something else.
+    #[error("{0} is not JSON in base64, which is all that clients of the JSON protocol take")]
+    NotJson(&'static str),
     /// More commands than a batch may hold.
     #[error("commands holds more than {} commands", limits::BATCH_COMMANDS_MAX)]
     CommandsTooMany,
@@ -224,6 +242,7 @@ impl ApiError {
             | ApiError::Publish(PublishError::UnknownChannel | PublishError::NotJson)
             | ApiError::ChannelUnknown
             | ApiError::FeatureOff(_)
+            | ApiError::FeatureMissing(_)
             | ApiError::Unrecoverable
             | ApiError::AnswerTooLarge
             | ApiError::BackendMissing => StatusCode::OK,
@@ -248,7 +267,7 @@ impl ApiError {
             | ApiError::ChannelsFull
             | ApiError::Starting
             | ApiError::Draining => CODE_INTERNAL,
-            ApiError::FeatureOff(_) => CODE_NOT_AVAILABLE,
+            ApiError::FeatureOff(_) | ApiError::FeatureMissing(_) => CODE_NOT_AVAILABLE,
             ApiError::Unrecoverable => CODE_UNRECOVERABLE,
             ApiError::KeyWrong => CODE_UNAUTHORIZED,
             ApiError::HostForeign | ApiError::OriginForeign => CODE_PERMISSION_DENIED,

@@ -8,8 +8,11 @@
 
 pub(super) mod check;
 mod shape;
+mod steer;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -19,6 +22,7 @@ use super::method::Method;
 use crate::hub::HistoryAsk;
 use crate::id::ChannelName;
 use crate::limits;
+use crate::mail::{Deed, Selector};
 use crate::publication::{Payload, PublishOptions};
 use shape::{Object, Shape};
 
@@ -29,6 +33,8 @@ pub(super) enum Task {
     Publish(ChannelName, Box<Publication>),
     /// Publish to several.
     Broadcast(Vec<ChannelName>, Box<Publication>),
+    /// Do something to clients, if any can be meant.
+    Steer(Option<Arc<Selector>>, Deed),
     /// Say who is in a channel.
     Presence(ChannelName),
     /// Say how many are in a channel.
@@ -72,6 +78,10 @@ pub(super) fn read(method: Method, body: &[u8], size_max: usize) -> Result<Task,
     let task = match method {
         Method::Publish => check::publish(object(body)?, size_max),
         Method::Broadcast => check::broadcast(object(body)?, size_max),
+        Method::Subscribe => return steer::subscribe(object(body)?),
+        Method::Unsubscribe => return steer::unsubscribe(object(body)?),
+        Method::Disconnect => return steer::disconnect(object(body)?),
+        Method::Refresh => return steer::refresh(object(body)?),
         Method::Presence => check::channel_ask(object(body)?).map(Task::Presence),
         Method::PresenceStats => check::channel_ask(object(body)?).map(Task::PresenceStats),
         Method::History => check::history(object(body)?),

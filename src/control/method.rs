@@ -7,6 +7,14 @@ pub(super) enum Method {
     Publish,
     /// To several channels.
     Broadcast,
+    /// Subscribes clients.
+    Subscribe,
+    /// Ends subscriptions of clients.
+    Unsubscribe,
+    /// Ends clients' connections.
+    Disconnect,
+    /// Ends them, for their time is over.
+    Refresh,
     /// Who is in a channel.
     Presence,
     /// How many are in a channel.
@@ -27,9 +35,13 @@ pub(super) enum Method {
 
 impl Method {
     /// All of them, in the order of the documentation.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Publish,
         Self::Broadcast,
+        Self::Subscribe,
+        Self::Unsubscribe,
+        Self::Disconnect,
+        Self::Refresh,
         Self::Presence,
         Self::PresenceStats,
         Self::History,
@@ -50,6 +62,10 @@ impl Method {
         match self {
             Self::Publish => "publish",
             Self::Broadcast => "broadcast",
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Disconnect => "disconnect",
+            Self::Refresh => "refresh",
             Self::Presence => "presence",
             Self::PresenceStats => "presence_stats",
             Self::History => "history",

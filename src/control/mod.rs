@@ -137,7 +137,8 @@ fn router(control: Shared) -> Router {
     let pages = Router::new()
         .route("/", get(index))
         .route("/health", get(health))
-        .route("/metrics", get(show_metrics));
+        .route("/metrics", get(show_metrics))
+        .route("/api/openapi.json", get(description));
     let with_api = Method::ALL.into_iter().fold(pages, |router, method| {
         let answer = move |State(control): State<Shared>, request: Request| {
             api::answer(method, control, request)
@@ -187,11 +188,18 @@ async fn index() -> &'static str {
         "tidegate ",
         env!("CARGO_PKG_VERSION"),
         " admin port\n\n",
-        "POST /api/publish       {\"channel\", \"data\" or \"b64data\"}\n",
-        "POST /api/broadcast     {\"channels\", \"data\" or \"b64data\"}\n",
+        "POST /api/METHOD        publish, history, presence and more\n",
+        "GET  /api/openapi.json  what each method takes and answers\n",
         "GET  /metrics           Prometheus text\n",
         "GET  /health            200 while serving, 503 before and after\n",
     )
+}
+
+/// The API in OpenAPI 3.1.
+async fn description() -> Response {
+    let text = include_str!("openapi.json")
+        .replace("\"VERSION\"", concat!("\"", env!("CARGO_PKG_VERSION"), "\""));
+    ([(header::CONTENT_TYPE, answer::JSON)], text).into_response()
 }
 
 async fn health(State(control): State<Shared>) -> Response {

@@ -1,6 +1,7 @@
 //! Carries out what calls ask for, and puts the results together as JSON text.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -12,7 +13,10 @@ use crate::hub::{AskedEpoch, HistoryAsk, Since};
 use crate::id::ChannelName;
 use crate::lifecycle::Phase;
 use crate::limits;
-use crate::mail::{Answer as OwnerAnswer, Found, PublishError, PublishResult, Question, Subject};
+use crate::mail::{
+    Answer as OwnerAnswer, Deed, Found, PublishError, PublishResult, Question, Selector, Subject,
+};
+use crate::protocol::channel::Format;
 use crate::publication::json::append_string;
 
 /// The text of a result.
@@ -32,6 +36,7 @@ async fn run_one(control: &Control, task: Task) -> Outcome {
     match task {
         Task::Publish(channel, publication) => publish(control, channel, *publication).await,
         Task::Broadcast(channels, publication) => broadcast(control, &channels, *publication).await,
+        Task::Steer(who, deed) => steer(control, who, deed).await,
         Task::Presence(channel) => presence(control, channel).await,
         Task::PresenceStats(channel) => presence_stats(control, channel).await,
         Task::History(channel, ask) => history(control, channel, ask).await,
@@ -121,6 +126,28 @@ async fn broadcast(
 fn count_full(control: &Control, results: &[PublishResult]) {
     let is_full = |result: &&PublishResult| **result == Err(PublishError::MailboxFull);
     control.counters().api_mail_full.add(results.iter().filter(is_full).count() as u64);
+}
+
+/// Answers once it is done to every client that is meant.
+async fn steer(control: &Control, who: Option<Arc<Selector>>, deed: Deed) -> Outcome {
+    match &deed {
+        Deed::Unsubscribe(channel) => {
+            control.settings.channels.options(channel)?;
+        }
+        Deed::Subscribe(enrolment) => {
+            let options = control.settings.channels.options(&enrolment.channel)?;
+            if options.format == Format::Binary {
+                return Err(ApiError::FeatureMissing("a channel that takes any bytes"));
+            }
+        }
+        Deed::Disconnect { .. } => {}
+    }
+    if let Some(who) = who {
+        let done = control.engine.steer(&who, &deed).await;
+        control.count_full(done.as_ref().err());
+        done?;
+    }
+    Ok("{}".to_owned())
 }
 
 async fn presence(control: &Control, channel: ChannelName) -> Outcome {

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use crate::id::{ChannelName, Owners, ShardId};
 use crate::mail::{
-    Answer, Ask, AskReply, Publish, PublishError, PublishResult, Question, Reply, Request, Sender,
-    Subject, Survey, Surveyed, Unanswered,
+    Answer, Ask, AskReply, Deed, Publish, PublishError, PublishResult, Question, Reply, Request,
+    Selector, Sender, Steer, Subject, Survey, Surveyed, Unanswered,
 };
 use crate::publication::{Payload, PublishOptions};
 
@@ -128,6 +128,37 @@ impl Engine {
         let answer =
             self.send(shard, |reply| Request::Survey(Box::new(Survey { subject, cursor, reply })));
         async move { answer?.await.map_err(|_| Unanswered::Stopping) }
+    }
+
+    /// Has every shard do `deed` to those of its clients that are meant, and says when it is done.
+    ///
+    /// # Errors
+    /// [`Unanswered::Full`] at once, with nothing done, when some lane is full; later, when a shard
+    /// has too much to do or a table of channels is full, with the deed done elsewhere.
+    /// [`Unanswered::Stopping`] as [`Engine::ask`].
+    pub fn steer(
+        &self,
+        who: &Arc<Selector>,
+        deed: &Deed,
+    ) -> impl Future<Output = Result<(), Unanswered>> + Send + use<> {
+        let is_full = self.lock().iter().any(|lane| lane.room() == 0);
+        let send = |shard| {
+            self.send(shard, |reply| {
+                let (who, deed) = (who.clone(), deed.clone());
+                Request::Steer(Box::new(Steer { who, deed, reply }))
+            })
+        };
+        let answers = if is_full { Vec::new() } else { self.shards().map(send).collect() };
+        async move {
+            let mut result = if is_full { Err(Unanswered::Full) } else { Ok(()) };
+            for answer in answers {
+                result = result.and(match answer {
+                    Ok(answer) => answer.await.unwrap_or(Err(Unanswered::Stopping)),
+                    Err(refused) => Err(refused),
+                });
+            }
+            result
+        }
     }
 
     /// Every shard, in order.

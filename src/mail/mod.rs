@@ -16,6 +16,7 @@ mod bell;
 mod channel;
 mod lane;
 mod permit;
+mod steer;
 mod survey;
 
 use std::os::fd::OwnedFd;
@@ -30,6 +31,7 @@ pub use channel::{
 };
 pub use lane::{Post, Receiver, Sender, Wiring, wire};
 pub use permit::{Permit, Permits};
+pub use steer::{Deed, Enrolment, Selector, Steer, SteerReply};
 pub use survey::{Found, Subject, Survey, Surveyed};
 
 use crate::id::{ChannelName, ConnId, ShardId};
@@ -66,6 +68,8 @@ pub enum Request {
     Ask(Box<Ask>),
     /// A piece of a survey of everything the shard holds.
     Survey(Box<Survey>),
+    /// What is to be done to clients of the shard.
+    Steer(Box<Steer>),
     /// Close every client with 1001, spread over `window` from now.
     Drain {
         /// How long the closes are spread.

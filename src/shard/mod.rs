@@ -16,6 +16,7 @@ mod fan_out;
 mod owner;
 mod post;
 mod reap;
+mod roll;
 mod route;
 mod slots;
 mod survey;
@@ -39,11 +40,12 @@ use crate::protocol::channel::Namespaces;
 use crate::ring::{Driver, DriverCounts, Fault};
 use crate::session::{KeepaliveTimes, Millis};
 use crate::stats::ShardStats;
-use centrifuge::Leaves;
+use centrifuge::{Errands, Leaves};
 use clock::TurnTime;
 use compression::Compression;
 use drain::Drain;
 use fan_out::FanOut;
+use roll::Roll;
 use slots::Slots;
 use timers::Timers;
 
@@ -99,6 +101,10 @@ struct Core {
     local_starved: Cell<bool>,
     /// Bytes of publications and notices taken for delivery this turn, in the forms used.
     taken_len: usize,
+    /// Connected clients of the Centrifuge protocol.
+    roll: Roll,
+    /// What backends have done to them.
+    errands: Errands,
     /// Who left which channel, for owners that are still to be told.
     leaves: Leaves,
     /// Replies under construction; empty between messages.
@@ -175,6 +181,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             local: VecDeque::new(),
             local_starved: Cell::new(false),
             taken_len: 0,
+            roll: Roll::default(),
+            errands: Errands::default(),
             leaves: Leaves::new(shard_count),
             replies: Vec::new(),
             no_user: "".into(),
@@ -225,6 +233,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.core.take_requests(&mut self.driver);
         self.core.mail_leaves();
         self.core.retry_parked();
+        self.core.run_errands();
         self.core.mail_interest();
         self.core.take_deliveries();
         self.core.fire_timers();
@@ -358,6 +367,7 @@ impl Core {
         self.fan_out.is_some()
             || self.requests_left
             || self.leaves.is_cut()
+            || self.errands.is_cut()
             || !self.local.is_empty()
             || self.local_starved.get()
             || !self.dirty.is_empty()

@@ -64,6 +64,7 @@ impl Core {
             },
             Request::Connect(_)
             | Request::Survey(_)
+            | Request::Steer(_)
             | Request::Disinterest { .. }
             | Request::Drain { .. }
             | Request::Stop => true,
@@ -85,6 +86,7 @@ impl Core {
             Request::Join(join) => self.let_in(*join),
             Request::Leave(leave) => self.let_out(&leave),
             Request::Ask(ask) => self.answer(*ask),
+            Request::Steer(steer) => self.take_errand(*steer),
             Request::Survey(survey) => self.answer_survey(*survey),
             Request::Drain { window } => self.begin_drain(window),
             Request::Stop => self.stopping = true,

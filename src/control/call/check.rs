@@ -162,7 +162,7 @@ fn payload(
 }
 
 /// The field `channel`.
-fn named(channel: Option<String>) -> Result<ChannelName, BadRequest> {
+pub(super) fn named(channel: Option<String>) -> Result<ChannelName, BadRequest> {
     channel_name(&channel.ok_or(BadRequest::Missing("channel"))?, At::Channel)
 }
 

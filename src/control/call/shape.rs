@@ -29,6 +29,7 @@ pub(super) struct Publish<'a> {
     /// Asks for differences between publications, which no subscriber is sent: it has no effect.
     #[serde(rename = "delta")]
     pub(super) _delta: Option<bool>,
+    #[serde(deserialize_with = "whole")]
     pub(super) version: Option<u64>,
     pub(super) version_epoch: Option<String>,
 }
@@ -47,8 +48,92 @@ pub(super) struct Broadcast<'a> {
     /// As in [`Publish`].
     #[serde(rename = "delta")]
     pub(super) _delta: Option<bool>,
+    #[serde(deserialize_with = "whole")]
     pub(super) version: Option<u64>,
     pub(super) version_epoch: Option<String>,
+}
+
+/// `subscribe`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Subscribe<'a> {
+    pub(super) user: Option<String>,
+    pub(super) channel: Option<String>,
+    #[serde(borrow)]
+    pub(super) info: Option<Raw<'a>>,
+    pub(super) b64info: Option<String>,
+    pub(super) client: Option<String>,
+    pub(super) session: Option<String>,
+    #[serde(borrow)]
+    pub(super) data: Option<Raw<'a>>,
+    pub(super) b64data: Option<String>,
+    pub(super) recover_since: Option<Object<Position>>,
+    #[serde(deserialize_with = "whole")]
+    pub(super) expire_at: Option<u64>,
+    #[serde(rename = "override")]
+    pub(super) overrides: Option<Object<Overrides>>,
+}
+
+/// What `subscribe` may have otherwise than the channel does.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Overrides {
+    pub(super) presence: Option<Object<Truth>>,
+    pub(super) join_leave: Option<Object<Truth>>,
+    pub(super) force_push_join_leave: Option<Object<Truth>>,
+    pub(super) force_positioning: Option<Object<Truth>>,
+    pub(super) force_recovery: Option<Object<Truth>>,
+}
+
+/// A boolean in an object.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Truth {
+    pub(super) value: bool,
+}
+
+/// `unsubscribe`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Unsubscribe {
+    pub(super) user: Option<String>,
+    pub(super) channel: Option<String>,
+    pub(super) client: Option<String>,
+    pub(super) session: Option<String>,
+}
+
+/// `disconnect`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Disconnect {
+    pub(super) user: Option<String>,
+    pub(super) client: Option<String>,
+    pub(super) session: Option<String>,
+    pub(super) whitelist: Option<Vec<String>>,
+    pub(super) disconnect: Option<Object<Close>>,
+}
+
+/// The Close frame of `disconnect`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Close {
+    #[serde(deserialize_with = "whole")]
+    pub(super) code: Option<u32>,
+    pub(super) reason: Option<String>,
+}
+
+/// `refresh`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Refresh<'a> {
+    pub(super) user: Option<String>,
+    pub(super) client: Option<String>,
+    pub(super) session: Option<String>,
+    pub(super) expired: Option<bool>,
+    #[serde(deserialize_with = "whole")]
+    pub(super) expire_at: Option<u64>,
+    #[serde(borrow)]
+    pub(super) info: Option<Raw<'a>>,
 }
 
 /// What is asked about one channel.
@@ -63,6 +148,7 @@ pub(super) struct Channel {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct History {
     pub(super) channel: Option<String>,
+    #[serde(deserialize_with = "whole")]
     pub(super) limit: Option<i32>,
     pub(super) since: Option<Object<Position>>,
     pub(super) reverse: Option<bool>,
@@ -72,6 +158,7 @@ pub(super) struct History {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Position {
+    #[serde(deserialize_with = "whole")]
     pub(super) offset: Option<u64>,
     pub(super) epoch: Option<String>,
 }
@@ -117,6 +204,22 @@ impl Shape for Publish<'_> {
 
 impl Shape for Broadcast<'_> {
     const EXPECTED: &'static str = "channels and either data or b64data";
+}
+
+impl Shape for Subscribe<'_> {
+    const EXPECTED: &'static str = "channel, and user or client or both";
+}
+
+impl Shape for Unsubscribe {
+    const EXPECTED: &'static str = "channel, and user or client or both";
+}
+
+impl Shape for Disconnect {
+    const EXPECTED: &'static str = "user or client or both, and perhaps whitelist and disconnect";
+}
+
+impl Shape for Refresh<'_> {
+    const EXPECTED: &'static str = "user or client or both, and expired";
 }
 
 impl Shape for Channel {
@@ -192,3 +295,39 @@ impl<'de: 'a, 'a> Deserialize<'de> for Command<'a> {
 fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(reader: D) -> Result<Option<T>, D::Error> {
     T::deserialize(reader).map(Some)
 }
+
+/// A whole number, if need be written with a point as JSON allows; null is none.
+fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(reader: D) -> Result<Option<T>, D::Error> {
+    struct Whole;
+    impl Visitor<'_> for Whole {
+        type Value = Option<i128>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number")
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+            Ok(Some(number.into()))
+        }
+
+        fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+            Ok(Some(number.into()))
+        }
+
+        fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self::Value, E> {
+            let is_whole = number.fract() == 0.0 && number.abs() < WHOLE_END;
+            let unexpected = serde::de::Unexpected::Float(number);
+            is_whole.then_some(Some(number as i128)).ok_or(E::invalid_value(unexpected, &self))
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+    }
+    let Some(number) = reader.deserialize_any(Whole)? else { return Ok(None) };
+    let whole = T::try_from(number).map(Some);
+    whole.map_err(|_| D::Error::custom(format_args!("{number} is out of range")))
+}
+
+/// Beyond every number an API takes: 2 to the power of 64.
+const WHOLE_END: f64 = 18_446_744_073_709_551_616.0;

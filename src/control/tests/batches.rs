@@ -1,6 +1,7 @@
 //! Batches, refusals without mail, and how errors are told.
 
 use super::*;
+use crate::control::method::Method;
 
 #[test]
 fn a_batch_is_answered_in_order_whether_parallel_or_not() {
@@ -109,4 +110,16 @@ fn a_question_left_in_the_lane_of_an_ended_shard_is_503() {
     drop(gateway);
     assert!(read_answer(socket).error(503, 100).contains("stopping"));
     drop(waiting);
+}
+
+#[test]
+fn the_description_names_every_method() {
+    let gateway = Gateway::start(Options::default());
+    let description = gateway.get("/api/openapi.json").json();
+    assert_eq!(description["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let described: std::collections::BTreeSet<_> =
+        description["paths"].as_object().expect("paths").keys().cloned().collect();
+    let there: std::collections::BTreeSet<_> =
+        Method::ALL.iter().map(|method| format!("/api/{}", method.name())).collect();
+    assert_eq!(described, there);
 }

@@ -66,6 +66,29 @@ impl ErrorCode {
     }
 }
 
+/// Why a subscription is ended from our side. 2500 and above tell clients to subscribe again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsubscribed {
+    /// A backend wanted it.
+    Server,
+}
+
+impl Unsubscribed {
+    /// The number on the wire.
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Server => 2000,
+        }
+    }
+
+    /// The text on the wire.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Server => "server unsubscribe",
+        }
+    }
+}
+
 /// Why a connection is ended from our side: the code of the Close frame. 3000 to 3499 tell clients
 /// to connect again, 3500 to 3999 to stay away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +103,12 @@ pub enum Disconnect {
     Stale,
     /// Nothing here takes messages of clients.
     NotAvailable,
+    /// A backend wants it to stay away.
+    ForceDisconnect,
+    /// A backend subscribed it to more channels than it may have.
+    ChannelLimit,
+    /// A backend says that its time is over.
+    ConnectionExpired,
 }
 
 impl Disconnect {
@@ -100,6 +129,9 @@ impl Disconnect {
             Self::BadRequest => (3501, "bad request"),
             Self::Stale => (3502, "stale"),
             Self::NotAvailable => (3508, "not available"),
+            Self::ForceDisconnect => (3503, "force disconnect"),
+            Self::ChannelLimit => (3505, "channel limit"),
+            Self::ConnectionExpired => (3005, "connection expired"),
         };
         (CloseCode::new(number).expect("3000 to 4999 may be sent"), reason)
     }

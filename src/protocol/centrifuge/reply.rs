@@ -7,9 +7,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::code::ErrorCode;
+use super::code::{ErrorCode, Unsubscribed};
 use crate::id::ClientKey;
-use crate::publication::{ClientInfo, Entry, Position, json};
+use crate::publication::{ClientInfo, Entry, Epoch, Position, json};
 use crate::ws::{MessageKind, encode};
 
 /// The gateway's ping, and the client's answer.
@@ -74,6 +74,40 @@ pub fn append_subscribed(out: &mut Vec<u8>, id: u32, result: &Subscribed<'_>) {
         }
     }
     end(out, start);
+}
+
+/// A backend has subscribed the client; `data` is its word for it, JSON in one line. Publications
+/// follow, each on its own.
+pub fn append_enrolled(out: &mut Vec<u8>, channel: &str, how: &Subscribed<'_>, data: Option<&str>) {
+    begin_push(out, channel, "subscribe");
+    let start = out.len();
+    for (key, value) in [("recoverable", how.recoverable), ("positioned", how.position.is_some())] {
+        if value {
+            append(out, format_args!(",\"{key}\":true"));
+        }
+    }
+    if let Some(Position { offset, epoch }) = how.position {
+        append(out, format_args!(",\"epoch\":\"{epoch}\",\"offset\":{offset}"));
+    }
+    if let Some(data) = data {
+        append(out, format_args!(",\"data\":{data}"));
+    }
+    end(out, start);
+    out.push(b'}');
+}
+
+/// A publication that one client is given on its own.
+pub fn append_published(out: &mut Vec<u8>, channel: &str, entry: &Entry, epoch: Epoch) {
+    begin_push(out, channel, "pub");
+    entry.append_json(out, epoch);
+    out.extend_from_slice(b"}}");
+}
+
+/// The subscription is over, though the client did not ask for that.
+pub fn append_unsubscribed(out: &mut Vec<u8>, channel: &str, why: Unsubscribed) {
+    begin_push(out, channel, "unsubscribe");
+    let (number, reason) = (why.number(), why.reason());
+    append(out, format_args!("{{\"code\":{number},\"reason\":\"{reason}\"}}}}}}"));
 }
 
 /// It is done, and there is nothing more to say.
@@ -161,6 +195,16 @@ fn begin(out: &mut Vec<u8>, id: u32, key: &str) {
         out.push(b'\n');
     }
     append(out, format_args!("{{\"id\":{id},\"{key}\":"));
+}
+
+/// Begins a line: a push about a channel, and the key of what it says.
+fn begin_push(out: &mut Vec<u8>, channel: &str, key: &str) {
+    if !out.is_empty() {
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"{\"push\":{\"channel\":");
+    json::append_string(out, channel);
+    append(out, format_args!(",\"{key}\":"));
 }
 
 /// Ends a result that was written with a comma before each field, from `start` on.
@@ -267,6 +311,30 @@ mod tests {
                 ],
             })
         );
+    }
+
+    #[test]
+    fn pushes_about_one_client_are_lines_too() {
+        let how = Subscribed {
+            position: Some(position(3)),
+            recoverable: true,
+            was_recovering: false,
+            recovered: false,
+            publications: &[],
+        };
+        let push = line(|out| append_enrolled(out, "a", &how, Some("{}")));
+        let expected = json!({
+            "recoverable": true, "positioned": true, "epoch": "abcdefgh", "offset": 3, "data": {}
+        });
+        assert_eq!(push, json!({"push": {"channel": "a", "subscribe": expected}}));
+        let how = Subscribed { position: None, recoverable: false, ..how };
+        let push = line(|out| append_enrolled(out, "a\"", &how, None));
+        assert_eq!(push, json!({"push": {"channel": "a\"", "subscribe": {}}}));
+        let push = line(|out| append_unsubscribed(out, "a", Unsubscribed::Server));
+        let why = json!({"code": 2000, "reason": "server unsubscribe"});
+        assert_eq!(push, json!({"push": {"channel": "a", "unsubscribe": why}}));
+        let push = line(|out| append_published(out, "a", &entry(2, "[1]"), position(2).epoch));
+        assert_eq!(push, json!({"push": {"channel": "a", "pub": {"data": [1], "offset": 2}}}));
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub(super) enum Slot {
 /// What a subscribe command said, as far as its reply depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
-    /// The number of the command.
-    pub(super) command: u32,
+    /// Who asked.
+    pub(super) by: By,
     /// The offset behind which it wants to go on; `None`: it does not recover.
     pub(super) recover_from: Option<u64>,
     /// Rather an error than a subscription that missed something.
@@ -46,6 +46,17 @@ pub(super) struct Asked {
     pub(super) newest_only: bool,
     /// Whether it is told who comes and goes.
     pub(super) wants_notices: bool,
+    /// Whether a backend wanted it to end before it had begun.
+    pub(super) revoked: bool,
+}
+
+/// Who asked for a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The client, by the command of this number.
+    Command(u32),
+    /// A backend, by this errand.
+    Errand(u32),
 }
 
 impl Client {

@@ -129,6 +129,7 @@ impl Core {
         reply::append_connected(out, id, info.client, ping_s);
         let connection = self.slots.get_mut(conn).expect("its command is carried out");
         connection.session.keepalive = keepalive;
+        self.roll.add(&info, conn);
         connection.client.as_mut().expect("a client").info = Some(info);
         self.set_timer(conn);
         Outcome::Begun

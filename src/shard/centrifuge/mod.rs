@@ -9,8 +9,10 @@
 mod answer;
 mod client;
 mod command;
+mod errand;
 mod leave;
 mod subscribe;
 
 pub(super) use client::Client;
+pub(super) use errand::Errands;
 pub(super) use leave::Leaves;

@@ -2,11 +2,11 @@
 
 use super::super::Core;
 use super::super::slots::Until;
-use super::client::{Asked, Slot};
+use super::client::{Asked, By, Slot};
 use super::command::{ANONYMOUS, Outcome, check_name};
-use crate::hub::{self, AskedEpoch, ChannelsFull, Member, Recover, Since};
+use crate::hub::{self, AskedEpoch, ChannelId, ChannelsFull, Member, Recover, Since};
 use crate::id::{ConnId, ShardId};
-use crate::mail::{Join, Joined, Request, Subscriber};
+use crate::mail::{Join, Joined, Request, Subscriber, Unanswered};
 use crate::protocol::centrifuge::code::{Disconnect, ErrorCode};
 use crate::protocol::centrifuge::command::{FLAG_REJECT_UNRECOVERED, Subscribe};
 use crate::protocol::centrifuge::reply::{self, Done, Subscribed};
@@ -86,7 +86,7 @@ impl Core {
 
     /// Whether a join can be sent to the owner now, or carried out here. One that follows a leave
     /// must not overtake it.
-    fn can_join(&mut self, owner: ShardId, channel: &str) -> bool {
+    pub(super) fn can_join(&mut self, owner: ShardId, channel: &str) -> bool {
         if self.leaves.is_waiting(owner) {
             self.mail_leaves();
             if self.leaves.is_waiting(owner) {
@@ -110,20 +110,20 @@ impl Core {
                 if asked.reject_unrecovered && asked.recover_from.is_some() && !result.recovered {
                     self.mail_leave(conn, ticket.channel);
                     self.abandon_join(ticket, true);
-                    self.end_join(
-                        conn,
-                        subscription_index,
-                        asked.command,
-                        ErrorCode::UnrecoverablePosition,
-                    );
+                    let code = ErrorCode::UnrecoverablePosition;
+                    self.end_join(conn, subscription_index, asked.by, code);
                 } else {
                     self.finish_join(conn, subscription_index, ticket, asked);
-                    self.reply_subscribed(conn, &asked, &result);
+                    self.tell_subscribed(conn, ticket.channel, &asked, &result);
+                    if asked.revoked {
+                        let channel = self.hub.name(ticket.channel).clone();
+                        self.end_subscription(conn, subscription_index, &channel);
+                    }
                 }
             }
             (Slot::Joining { asked, .. }, Err(ChannelsFull)) => {
                 self.abandon_join(ticket, false);
-                self.end_join(conn, subscription_index, asked.command, ErrorCode::Internal);
+                self.end_join(conn, subscription_index, asked.by, ErrorCode::Internal);
             }
             (_, result) => {
                 self.stats.counters.ring_stale.add(1);
@@ -160,15 +160,26 @@ impl Core {
         self.settle_waiting(joined, refused);
     }
 
-    fn end_join(&mut self, conn: ConnId, index: u8, command: u32, code: ErrorCode) {
+    fn end_join(&mut self, conn: ConnId, index: u8, by: By, code: ErrorCode) {
         let client = self.client_mut(conn).expect("looked up by the caller");
         client.set_slot(index, Slot::Free);
+        let command = match by {
+            By::Command(command) => command,
+            By::Errand(errand) => return self.settle_errand(errand, Err(Unanswered::Full)),
+        };
         self.reply_with(conn, |core, out| {
             core.refuse_command(command, code, out);
         });
     }
 
-    fn reply_subscribed(&mut self, conn: ConnId, asked: &Asked, result: &hub::Joined) {
+    /// Tells a client of its subscription: by the reply to its command, or unasked.
+    fn tell_subscribed(
+        &mut self,
+        conn: ConnId,
+        channel: ChannelId,
+        asked: &Asked,
+        result: &hub::Joined,
+    ) {
         let was_recovering = asked.recover_from.is_some();
         let mut position = result.position;
         // The client moves on by the publications it is given.
@@ -182,16 +193,23 @@ impl Core {
             (true, false) => counters.unrecovered.add(1),
             (false, _) => {}
         }
-        self.reply_with(conn, |_, out| {
-            let subscribed = Subscribed {
-                position: asked.positioned.then_some(position),
-                recoverable: asked.recoverable,
-                was_recovering,
-                recovered: was_recovering && result.recovered,
-                publications: &result.publications,
-            };
-            reply::append_subscribed(out, asked.command, &subscribed);
-        });
+        let subscribed = Subscribed {
+            position: asked.positioned.then_some(position),
+            recoverable: asked.recoverable,
+            was_recovering,
+            recovered: was_recovering && result.recovered,
+            publications: &result.publications,
+        };
+        match asked.by {
+            By::Command(command) => self.reply_with(conn, |_, out| {
+                reply::append_subscribed(out, command, &subscribed);
+            }),
+            By::Errand(errand) => {
+                let channel = self.hub.name(channel).clone();
+                self.push_subscribed(conn, errand, &channel, &subscribed, position.epoch);
+                self.settle_errand(errand, Ok(()));
+            }
+        }
     }
 
     pub(super) fn on_unsubscribe(
@@ -222,17 +240,26 @@ impl Core {
     /// Ends every subscription of a client that ends.
     pub(in crate::shard) fn leave_all(&mut self, conn: ConnId) {
         let Some(client) = self.client_mut(conn) else { return };
-        for (index, slot) in (0u8..).zip(client.take_slots()) {
+        let (info, slots) = (client.info().cloned(), client.take_slots());
+        if let Some(info) = info {
+            self.roll.remove(&info, conn);
+        }
+        for (index, slot) in (0u8..).zip(slots) {
             self.leave(conn, index, slot);
         }
     }
 
     /// Ends one subscription, whose slot is free already.
-    fn leave(&mut self, conn: ConnId, index: u8, slot: Slot) {
+    pub(super) fn leave(&mut self, conn: ConnId, index: u8, slot: Slot) {
         match slot {
             Slot::Free => {}
             // Its answer finds nobody and gives the ticket back; the owner has let it in by then.
-            Slot::Joining { channel, .. } => self.mail_leave(conn, channel),
+            Slot::Joining { channel, asked } => {
+                self.mail_leave(conn, channel);
+                if let By::Errand(errand) = asked.by {
+                    self.settle_errand(errand, Ok(()));
+                }
+            }
             Slot::Member { channel, .. } => {
                 self.mail_leave(conn, channel);
                 let subscription = slot.subscription().expect("a member");
@@ -255,13 +282,14 @@ fn asked(command: u32, ask: &Subscribe<'_>, options: &ChannelOptions) -> Asked {
         Recovery::Forced | Recovery::Cache => true,
     };
     Asked {
-        command,
+        by: By::Command(command),
         recover_from: (recoverable && ask.recover).then_some(ask.offset),
         reject_unrecovered: ask.flag & FLAG_REJECT_UNRECOVERED != 0,
         positioned: recoverable || options.positioning,
         recoverable,
         newest_only: options.recovery == Recovery::Cache,
         wants_notices: options.join_leave && ask.join_leave,
+        revoked: false,
     }
 }
 
