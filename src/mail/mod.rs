@@ -16,6 +16,7 @@ mod bell;
 mod channel;
 mod lane;
 mod permit;
+mod token;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -27,6 +28,9 @@ pub use bell::Bell;
 pub use channel::{Answer, Ask, Asker, Join, Joined, Leave, Notice, Question, Subscriber};
 pub use lane::{Post, Receiver, Sender, Wiring, wire};
 pub use permit::{Permit, Permits};
+pub use token::{
+    TokenAsk, TokenDesk, TokenKind, TokenPost, TokenRequest, TokenResult, TokenSender, Verdict,
+};
 
 use crate::id::{ChannelName, ConnId, ShardId};
 use crate::protocol::admission::Entry;
@@ -60,6 +64,8 @@ pub enum Request {
     Leave(Box<Leave>),
     /// A client's question about a channel.
     Ask(Box<Ask>),
+    /// What a token says that a client of this shard showed.
+    Verdict(Box<Verdict>),
     /// Close every client with 1001, spread over `window` from now.
     Drain {
         /// How long the closes are spread.

@@ -22,9 +22,11 @@ mod teardown;
 mod timers;
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
 
 pub use clock::{Clock, SystemClock};
 pub use compression::CompressionSettings;
@@ -58,6 +60,8 @@ pub struct ShardSettings {
     pub connect_timeout: Millis,
     /// What channels offer and who may do what there; the same for every shard.
     pub channels: Arc<Namespaces>,
+    /// Whether somebody checks tokens; else they are refused.
+    pub tokens: bool,
     /// Bytes that may wait for one connection.
     pub outbox_bytes: usize,
     /// Bytes that may wait for all connections of the shard.
@@ -98,6 +102,10 @@ struct Core {
     local_starved: Cell<bool>,
     /// Bytes of publications and notices taken for delivery this turn, in the forms used.
     taken_len: usize,
+    /// When connections end with their tokens; those of others are not in it.
+    expiries: HashMap<ConnId, Millis, RandomState>,
+    /// Tokens without a verdict; at most as many as the lane of verdicts holds.
+    tokens_asked: usize,
     /// Who left which channel, for owners that are still to be told.
     leaves: Leaves,
     /// Replies under construction; empty between messages.
@@ -174,6 +182,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             local: VecDeque::new(),
             local_starved: Cell::new(false),
             taken_len: 0,
+            expiries: HashMap::default(),
+            tokens_asked: 0,
             leaves: Leaves::new(shard_count),
             replies: Vec::new(),
             no_user: "".into(),
@@ -392,7 +402,12 @@ impl Core {
     /// Plans the next look at the connection, unless one early enough is planned.
     fn set_timer(&mut self, conn: ConnId) {
         let Some(connection) = self.slots.get_mut(conn) else { return };
-        let deadline = connection.session.next_deadline();
+        let mut deadline = connection.next_deadline();
+        if connection.session.is_open()
+            && let Some(expires_at) = self.expiries.get(&conn)
+        {
+            deadline = deadline.min(*expires_at);
+        }
         if Timers::tick_of(deadline) < connection.timer {
             connection.timer = self.timers.insert(conn, deadline);
         }

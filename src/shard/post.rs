@@ -61,6 +61,7 @@ impl Core {
             Request::Ask(ask) => self.can_deliver(ask.asker.shard, 1),
             Request::Connect(_)
             | Request::Disinterest { .. }
+            | Request::Verdict(_)
             | Request::Drain { .. }
             | Request::Stop => true,
         }
@@ -81,6 +82,7 @@ impl Core {
             Request::Join(join) => self.let_in(*join),
             Request::Leave(leave) => self.let_out(&leave),
             Request::Ask(ask) => self.answer(*ask),
+            Request::Verdict(verdict) => self.on_verdict(*verdict),
             Request::Drain { window } => self.begin_drain(window),
             Request::Stop => self.stopping = true,
         }

@@ -1,6 +1,7 @@
 //! The numbers of the Centrifuge protocol: errors, and ends of connections.
 
 use crate::protocol::channel::Denied;
+use crate::protocol::claims::TokenRefused;
 use crate::ws::CloseCode;
 
 /// Why a command failed; the connection goes on.
@@ -22,6 +23,10 @@ pub enum ErrorCode {
     BadRequest,
     /// The channel does not have the feature, or the protocol cannot carry it.
     NotAvailable,
+    /// The token was good once; a new one helps.
+    TokenExpired,
+    /// Too much waits already; the same command may succeed later.
+    TooManyRequests,
     /// The stream no longer has what follows the position given.
     UnrecoverablePosition,
 }
@@ -46,9 +51,19 @@ impl ErrorCode {
         }
     }
 
+    /// What a client is told whose token is refused, if a new or a later try may help.
+    pub fn of_token(refused: TokenRefused) -> Option<Self> {
+        match refused {
+            TokenRefused::Expired => Some(Self::TokenExpired),
+            TokenRefused::KeysUnavailable => Some(Self::Internal),
+            TokenRefused::Overloaded => Some(Self::TooManyRequests),
+            _ => None,
+        }
+    }
+
     /// Whether clients may try the same again.
     pub fn is_temporary(self) -> bool {
-        self == Self::Internal
+        matches!(self, Self::Internal | Self::TooManyRequests)
     }
 
     fn parts(self) -> (u16, &'static str) {
@@ -61,7 +76,32 @@ impl ErrorCode {
             Self::LimitExceeded => (106, "limit exceeded"),
             Self::BadRequest => (107, "bad request"),
             Self::NotAvailable => (108, "not available"),
+            Self::TokenExpired => (109, "token expired"),
+            Self::TooManyRequests => (111, "too many requests"),
             Self::UnrecoverablePosition => (112, "unrecoverable position"),
+        }
+    }
+}
+
+/// Why a subscription is ended from our side. 2500 and above tell clients to subscribe again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsubscribed {
+    /// The time of its token is over, and no new one came.
+    Expired,
+}
+
+impl Unsubscribed {
+    /// The number on the wire.
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Expired => 2501,
+        }
+    }
+
+    /// The text on the wire.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Expired => "subscription expired",
         }
     }
 }
@@ -72,8 +112,12 @@ impl ErrorCode {
 pub enum Disconnect {
     /// The gateway stops.
     Shutdown,
+    /// The time of the connection's token is over, and no new one came.
+    ConnectionExpired,
     /// A ping was not answered.
     NoPong,
+    /// The token does not count.
+    InvalidToken,
     /// The client broke the rules of the protocol.
     BadRequest,
     /// No connect command came in time.
@@ -96,7 +140,9 @@ impl Disconnect {
     fn parts(self) -> (CloseCode, &'static str) {
         let (number, reason) = match self {
             Self::Shutdown => (3001, "shutdown"),
+            Self::ConnectionExpired => (3005, "connection expired"),
             Self::NoPong => (3012, "no pong"),
+            Self::InvalidToken => (3500, "invalid token"),
             Self::BadRequest => (3501, "bad request"),
             Self::Stale => (3502, "stale"),
             Self::NotAvailable => (3508, "not available"),

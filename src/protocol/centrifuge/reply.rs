@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::code::ErrorCode;
+use super::code::{ErrorCode, Unsubscribed};
 use crate::id::ClientKey;
 use crate::publication::{ClientInfo, Entry, Position, json};
 use crate::ws::{MessageKind, encode};
@@ -30,6 +30,8 @@ pub enum Done {
 /// What a subscriber is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Subscribed<'a> {
+    /// Seconds until a new token is due; `None`: never.
+    pub ttl: Option<u64>,
     /// Where the subscription begins, if the channel tells.
     pub position: Option<Position>,
     /// Whether the client may come back and recover.
@@ -42,17 +44,58 @@ pub struct Subscribed<'a> {
     pub publications: &'a [Arc<Entry>],
 }
 
-/// The client is welcome. Pings come every `ping_s` seconds and are to be answered.
-pub fn append_connected(out: &mut Vec<u8>, id: u32, client: ClientKey, ping_s: u64) {
+/// What a client is told that is welcome.
+#[derive(Clone, Copy, Debug)]
+pub struct Connected {
+    /// Its name.
+    pub client: ClientKey,
+    /// Seconds between pings, which are to be answered.
+    pub ping_s: u64,
+    /// Seconds until a new token is due; `None`: never.
+    pub ttl: Option<u64>,
+}
+
+/// The client is welcome.
+pub fn append_connected(out: &mut Vec<u8>, id: u32, connected: &Connected) {
+    let Connected { client, ping_s, ttl } = connected;
     begin(out, id, "connect");
     append(out, format_args!("{{\"client\":\"{client}\",\"version\":\"{VERSION}\""));
+    append_ttl(out, *ttl);
     append(out, format_args!(",\"ping\":{ping_s},\"pong\":true}}}}"));
+}
+
+/// The new token of the connection counts; the next is due in `ttl` seconds, if ever.
+pub fn append_refreshed(out: &mut Vec<u8>, id: u32, client: ClientKey, ttl: Option<u64>) {
+    begin(out, id, "refresh");
+    append(out, format_args!("{{\"client\":\"{client}\",\"version\":\"{VERSION}\""));
+    append_ttl(out, ttl);
+    out.extend_from_slice(b"}}");
+}
+
+/// The new token of the subscription counts; the next is due in `ttl` seconds, if ever.
+pub fn append_sub_refreshed(out: &mut Vec<u8>, id: u32, ttl: Option<u64>) {
+    begin(out, id, "sub_refresh");
+    let start = out.len();
+    append_ttl(out, ttl);
+    end(out, start);
+}
+
+/// A push: the subscription is over.
+pub fn append_unsubscribed(out: &mut Vec<u8>, channel: &str, why: Unsubscribed) {
+    if !out.is_empty() {
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"{\"push\":{\"channel\":");
+    json::append_string(out, channel);
+    let (code, reason) = (why.number(), why.reason());
+    append(out, format_args!(",\"unsubscribe\":{{\"code\":{code},\"reason\":\"{reason}\"}}}}}}"));
 }
 
 /// The subscription begins.
 pub fn append_subscribed(out: &mut Vec<u8>, id: u32, result: &Subscribed<'_>) {
     begin(out, id, "subscribe");
     let start = out.len();
+    append_ttl(out, result.ttl);
     for (key, value) in [
         ("recoverable", result.recoverable),
         ("recovered", result.recovered),
@@ -172,6 +215,13 @@ fn end(out: &mut Vec<u8>, start: usize) {
     out.extend_from_slice(b"}}");
 }
 
+/// Says when a new token is due, with a comma before it.
+fn append_ttl(out: &mut Vec<u8>, ttl: Option<u64>) {
+    if let Some(ttl) = ttl {
+        append(out, format_args!(",\"expires\":true,\"ttl\":{ttl}"));
+    }
+}
+
 fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     json::append_display(out, text);
 }
@@ -212,7 +262,8 @@ mod tests {
     #[test]
     fn replies_are_what_the_protocol_says() {
         let client = ClientKey::from_random(0);
-        let connected = line(|out| append_connected(out, 1, client, 25));
+        let connected =
+            line(|out| append_connected(out, 1, &Connected { client, ping_s: 25, ttl: None }));
         assert_eq!(
             connected,
             json!({"id": 1, "connect": {
@@ -233,6 +284,7 @@ mod tests {
     #[test]
     fn subscriptions_say_what_holds_and_nothing_else() {
         let plain = Subscribed {
+            ttl: None,
             position: None,
             recoverable: false,
             was_recovering: false,

@@ -11,6 +11,7 @@ mod client;
 mod command;
 mod leave;
 mod subscribe;
+mod token;
 
 pub(super) use client::Client;
 pub(super) use leave::Leaves;

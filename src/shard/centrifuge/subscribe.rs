@@ -2,8 +2,8 @@
 
 use super::super::Core;
 use super::super::slots::Until;
-use super::client::{Asked, Slot};
-use super::command::{ANONYMOUS, Outcome, check_name};
+use super::client::{Asked, Slot, identity};
+use super::command::{Outcome, check_name};
 use crate::hub::{self, AskedEpoch, ChannelsFull, Member, Recover, Since};
 use crate::id::{ConnId, ShardId};
 use crate::mail::{Join, Joined, Request, Subscriber};
@@ -11,6 +11,7 @@ use crate::protocol::centrifuge::code::{Disconnect, ErrorCode};
 use crate::protocol::centrifuge::command::{FLAG_REJECT_UNRECOVERED, Subscribe};
 use crate::protocol::centrifuge::reply::{self, Done, Subscribed};
 use crate::protocol::channel::{ChannelOptions, Format, Recovery};
+use crate::protocol::claims::SubscriptionClaims;
 
 /// The one form of differences between publications that clients may offer; it is not used.
 const DELTA_KNOWN: &str = "fossil";
@@ -27,7 +28,12 @@ impl Core {
         if ask.channel.is_empty() || !is_delta_known {
             return Outcome::Disconnect(Disconnect::BadRequest);
         }
-        let (options, subscription_index) = match self.decide_subscribe(conn, ask) {
+        let claims = match self.judge_subscribe(conn, id, &ask.channel, &ask.token, out) {
+            Ok(claims) => claims,
+            Err(outcome) => return outcome,
+        };
+        let (options, subscription_index) = match self.decide_subscribe(conn, ask, claims.as_ref())
+        {
             Ok(decided) => decided,
             Err(code) => return self.refuse_command(id, code, out),
         };
@@ -39,7 +45,11 @@ impl Core {
         let Ok(ticket) = self.hub.begin_join(&channel) else {
             return self.refuse_command(id, ErrorCode::Internal, out);
         };
+        if let Some(claims) = &claims {
+            self.grant(conn, subscription_index, claims);
+        }
         let client = self.client_mut(conn).expect("its command is carried out");
+        let info = client.find_grant(subscription_index).and_then(|grant| grant.info.clone());
         let asked = asked(id, ask, &options);
         client.set_slot(subscription_index, Slot::Joining { channel: ticket.channel, asked });
         let join = Join {
@@ -47,7 +57,7 @@ impl Core {
             subscriber: Subscriber { shard: self.id, conn, subscription_index },
             ticket,
             recover: recover(ask, &asked),
-            info: self.info_of(conn),
+            info: info.unwrap_or_else(|| self.info_of(conn)),
         };
         if owner == self.id {
             self.let_in(join);
@@ -62,6 +72,7 @@ impl Core {
         &mut self,
         conn: ConnId,
         ask: &Subscribe<'_>,
+        claims: Option<&SubscriptionClaims>,
     ) -> Result<(ChannelOptions, u8), ErrorCode> {
         let channel = &*ask.channel;
         check_name(channel)?;
@@ -74,9 +85,23 @@ impl Core {
             return Err(ErrorCode::AlreadySubscribed);
         }
         let index = client.free_index().ok_or(ErrorCode::LimitExceeded)?;
+        let info = self.info_of(conn);
         let channels = &self.settings.channels;
-        channels.decide_subscribe(channel, ANONYMOUS).map_err(ErrorCode::of_denial)?;
-        let options = self.options_of(channel);
+        let decided = match claims {
+            // Whoever signed the token has decided.
+            Some(_) => channels.options(channel).map(drop),
+            None => channels.decide_subscribe(channel, identity(&info)),
+        };
+        decided.map_err(ErrorCode::of_denial)?;
+        let mut options = self.options_of(channel);
+        if let Some(claims) = claims {
+            options.positioning = claims.overrides.force_positioning.unwrap_or(options.positioning);
+            options.recovery = match (claims.overrides.force_recovery, options.recovery) {
+                (Some(true), Recovery::Allowed) => Recovery::Forced,
+                (Some(false), Recovery::Forced) => Recovery::Allowed,
+                (_, recovery) => recovery,
+            };
+        }
         // What is no JSON could not be sent to this client.
         if options.format == Format::Binary {
             return Err(ErrorCode::NotAvailable);
@@ -108,7 +133,7 @@ impl Core {
         match (slot, result) {
             (Slot::Joining { asked, .. }, Ok(result)) => {
                 if asked.reject_unrecovered && asked.recover_from.is_some() && !result.recovered {
-                    self.mail_leave(conn, ticket.channel);
+                    self.mail_leave(conn, subscription_index, ticket.channel);
                     self.abandon_join(ticket, true);
                     self.end_join(
                         conn,
@@ -118,7 +143,7 @@ impl Core {
                     );
                 } else {
                     self.finish_join(conn, subscription_index, ticket, asked);
-                    self.reply_subscribed(conn, &asked, &result);
+                    self.reply_subscribed(conn, subscription_index, &asked, &result);
                 }
             }
             (Slot::Joining { asked, .. }, Err(ChannelsFull)) => {
@@ -163,12 +188,14 @@ impl Core {
     fn end_join(&mut self, conn: ConnId, index: u8, command: u32, code: ErrorCode) {
         let client = self.client_mut(conn).expect("looked up by the caller");
         client.set_slot(index, Slot::Free);
+        client.take_grant(index);
         self.reply_with(conn, |core, out| {
             core.refuse_command(command, code, out);
         });
     }
 
-    fn reply_subscribed(&mut self, conn: ConnId, asked: &Asked, result: &hub::Joined) {
+    fn reply_subscribed(&mut self, conn: ConnId, index: u8, asked: &Asked, result: &hub::Joined) {
+        let ttl = self.subscription_ttl(conn, index);
         let was_recovering = asked.recover_from.is_some();
         let mut position = result.position;
         // The client moves on by the publications it is given.
@@ -184,6 +211,7 @@ impl Core {
         }
         self.reply_with(conn, |_, out| {
             let subscribed = Subscribed {
+                ttl,
                 position: asked.positioned.then_some(position),
                 recoverable: asked.recoverable,
                 was_recovering,
@@ -228,13 +256,13 @@ impl Core {
     }
 
     /// Ends one subscription, whose slot is free already.
-    fn leave(&mut self, conn: ConnId, index: u8, slot: Slot) {
+    pub(super) fn leave(&mut self, conn: ConnId, index: u8, slot: Slot) {
         match slot {
             Slot::Free => {}
             // Its answer finds nobody and gives the ticket back; the owner has let it in by then.
-            Slot::Joining { channel, .. } => self.mail_leave(conn, channel),
+            Slot::Joining { channel, .. } => self.mail_leave(conn, index, channel),
             Slot::Member { channel, .. } => {
-                self.mail_leave(conn, channel);
+                self.mail_leave(conn, index, channel);
                 let subscription = slot.subscription().expect("a member");
                 let member = Member { conn, subscription_index: index };
                 let moves = self.hub.unsubscribe(subscription, member);
@@ -243,6 +271,9 @@ impl Core {
                 }
                 self.stats.counters.subscriptions.sub(1);
             }
+        }
+        if let Some(client) = self.client_mut(conn) {
+            client.take_grant(index);
         }
     }
 }
