@@ -335,6 +335,7 @@
 //! [`write_json`]: conn::Conn::write_json
 
 pub mod accept;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod conn;

@@ -399,6 +399,61 @@ pub const FRAGMENTS_MAX: u32 = MESSAGE_SIZE_MAX as u32;
 /// Largest outbox of one client, and budget of a shard, that may be configured.
 pub const OUTBOX_BYTES_MAX: usize = 1 << 40;
 
+/// Bytes of a token: a request head, where tokens of the raw protocol stand, holds no more.
+pub const TOKEN_SIZE_MAX: usize = HEAD_SIZE_MAX;
+
+/// Bytes of a user's id: as many as of a channel's name.
+pub const USER_ID_MAX: usize = 255;
+
+/// Bytes of a secret that signs tokens: a key's use ends at the block of its hash, 128 bytes.
+pub const TOKEN_SECRET_SIZE_MAX: usize = 1_024;
+
+/// Bytes below which a secret that signs tokens is called short: what SHA-256 gives (RFC 7518
+/// section 3.2).
+pub const TOKEN_SECRET_SIZE_GOOD: usize = 32;
+
+/// Bytes of the file with a public key: the largest RSA key that is used takes 1.5 KiB.
+pub const PUBLIC_KEY_FILE_SIZE_MAX: u64 = 64 * 1024;
+
+/// Longest difference between clocks that tokens may be forgiven.
+pub const TOKEN_LEEWAY_MAX_S: u64 = 300;
+
+/// Bytes of an issuer's key set; past it the set is not used.
+pub const JWKS_SIZE_MAX: usize = 256 * 1024;
+
+/// Keys of a set that are looked at; each costs memory, and a signature to try if it has no name.
+pub const JWKS_KEYS_MAX: usize = 64;
+
+/// Keys tried for one token that does not name its key, so that one token costs a bounded number
+/// of signatures.
+pub const TOKEN_KEYS_TRIED_MAX: usize = 4;
+
+/// Seconds a fetch of keys may take: less than SDKs wait for the reply to a command.
+pub const JWKS_TIMEOUT_S: u64 = 4;
+
+/// Seconds between two fetches of keys at least, whatever tokens name: nobody can make the gateway
+/// ask more often.
+pub const JWKS_INTERVAL_MIN_S: u64 = 10;
+
+/// Seconds after which keys in use are fetched anew, so that a key that was withdrawn is not
+/// trusted for long.
+pub const JWKS_INTERVAL_MAX_S: u64 = 300;
+
+/// Questions that wait for keys to be fetched; past it they are answered with a temporary error.
+pub const AUTH_WAITING_MAX: usize = 4_096;
+
+/// Tokens of requests that wait to be checked before their 101; past it the answer is 503.
+pub const AUTH_REQUESTS_MAX: usize = 1_024;
+
+/// Tokens of one lane that are checked before other lanes and arriving keys are looked at.
+pub const AUTH_WORK_PER_TURN: usize = 16;
+
+/// Seconds past a token's end until its connection or subscription ends: time for the client to
+/// bring a new one (Centrifugo's time).
+pub const EXPIRED_CLOSE_DELAY_S: u64 = 25;
+
+const _: () = assert!(JWKS_TIMEOUT_S < JWKS_INTERVAL_MIN_S);
+const _: () = assert!(JWKS_INTERVAL_MIN_S < JWKS_INTERVAL_MAX_S);
 const _: () = assert!(SEND_GATHER_MAX <= OUTBOX_BYTES_DEFAULT);
 const _: () = assert!(HEAD_LINE_MAX <= HEAD_SIZE_MAX);
 const _: () = assert!(HEAD_BUFFER_SIZE <= HEAD_SIZE_MAX);

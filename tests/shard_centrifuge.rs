@@ -97,8 +97,6 @@ fn what_is_answered_with_an_error() {
             112,
         ),
         (json!({"rpc": {"method": "a"}}), 104),
-        (json!({"refresh": {"token": "a"}}), 108),
-        (json!({"sub_refresh": {"channel": "a"}}), 108),
     ] {
         let mut command = command;
         command["id"] = json!(7);

@@ -14,6 +14,7 @@ use crate::limit::{self, LimitArgs};
 use crate::output::OutputArgs;
 use crate::pinning::Pin;
 use crate::plan::{self, PlanArgs};
+use crate::session::{SessionArgs, SessionError};
 use crate::slo::Slo;
 use crate::target::Target;
 pub(crate) use crate::verdict::Verdict;
@@ -87,12 +88,25 @@ pub(crate) struct ConnectArgs {
     /// Write the result as JSON to this file too.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// What a connection does once it is upgraded.
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
     /// The other outputs.
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
 impl ConnectArgs {
+    /// Whether what a connection does once it is upgraded fits together.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) fn check_session(&self) -> Result<(), SessionError> {
+        self.session.check()?;
+        let both = self.compression && self.session.is_centrifuge();
+        if both { Err(SessionError::Compression) } else { Ok(()) }
+    }
+
     /// `connections` to `url` as fast as it takes them, on one thread; nothing is written or shown.
     pub(crate) fn to(url: Target, connections: u32) -> Self {
         Self {
@@ -107,6 +121,7 @@ impl ConnectArgs {
             pin: None,
             slo: None,
             json: None,
+            session: SessionArgs::default(),
             output: OutputArgs { quiet: true, ..OutputArgs::default() },
         }
     }

@@ -15,7 +15,7 @@ pub(crate) struct Connection {
     pub(crate) ledger: Ledger,
     /// Room for the next frame; empty while the ring has it.
     pub(crate) frame: Vec<u8>,
-    /// Pongs and Close, to go out with the next send.
+    /// Answers to pings, and Close, to go out with the next send.
     pub(crate) control: Vec<u8>,
     /// Bytes of the send in flight that earlier, short sends took already.
     pub(crate) sent_len: usize,
@@ -97,6 +97,13 @@ impl Connection {
     pub(crate) fn queue_pong(&mut self, payload: &[u8], key: [u8; 4]) {
         if !self.close_queued {
             encode::append_masked(&mut self.control, true, Opcode::Pong, payload, key);
+        }
+    }
+
+    /// Queues a text message besides those that are owed.
+    pub(crate) fn queue_text(&mut self, text: &[u8], key: [u8; 4]) {
+        if !self.close_queued {
+            encode::append_message_masked(&mut self.control, MessageKind::Text, text, key);
         }
     }
 

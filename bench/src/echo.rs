@@ -6,6 +6,7 @@ use crate::run::{self, Pace, RunError, Scenario};
 
 /// Runs the command.
 pub(crate) fn run(args: &EchoArgs) -> Result<Verdict, RunError> {
+    args.connect.session.check_echo()?;
     let scenario = Scenario {
         pace: if args.rate == 0 { Pace::ClosedLoop } else { Pace::Rate(args.rate) },
         size: args.size,

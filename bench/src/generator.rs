@@ -23,6 +23,7 @@ use tidegate::ring::{RingSizes, SetupError};
 use crate::dial::Dialed;
 use crate::output::Meter;
 use crate::server;
+use crate::session::Protocol;
 use crate::tally::Tally;
 use crate::traffic::{Load, REPLY_TIMEOUT, Traffic, Window};
 
@@ -54,10 +55,11 @@ pub(crate) struct Generator {
 
 impl Generator {
     /// Takes the connections into a new ring and arms their receives. Payloads have `size` bytes;
-    /// with `compression` connections have agreed on it.
+    /// servers speak `protocol`, and with `compression` connections have agreed on it.
     pub(crate) fn new(
         dialed: Vec<Dialed>,
         size: usize,
+        protocol: Protocol,
         compression: bool,
     ) -> Result<Self, GeneratorError> {
         // The default of 50 us would make every message of a schedule late by as much.
@@ -66,7 +68,7 @@ impl Generator {
         let mut generator = Self {
             driver: UringDriver::new(ring_sizes(size), bell.as_raw_fd())?,
             _bell: bell,
-            traffic: Traffic::new(dialed.len(), size, compression),
+            traffic: Traffic::new(dialed.len(), size, protocol, compression),
             start: Instant::now(),
             unarmed: Vec::with_capacity(dialed.len()),
             next_look: Instant::now(),

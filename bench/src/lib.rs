@@ -4,6 +4,7 @@
 //! per thread (`generator`, each with an io_uring of its own), and prints what came of it
 //! (`report`). Uses `tidegate::ws` and `tidegate::ring`, and nothing of the gateway.
 
+mod centrifuge;
 mod cli;
 mod compare;
 mod compression;
@@ -31,6 +32,7 @@ mod report;
 mod run;
 mod schedule;
 mod server;
+mod session;
 mod slo;
 #[cfg(test)]
 mod steady_server;

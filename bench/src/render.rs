@@ -1,4 +1,4 @@
-//! `report`: a page from what an earlier run left.
+//! `report`: a page or an image from what an earlier run left.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,8 +16,11 @@ pub(crate) struct RenderArgs {
     /// What `--json` wrote.
     run: PathBuf,
     /// The page to write.
+    #[arg(long, value_name = "FILE", required_unless_present = "svg")]
+    html: Option<PathBuf>,
+    /// The image to write: latency by percentile, for a README or a slide.
     #[arg(long, value_name = "FILE")]
-    html: PathBuf,
+    svg: Option<PathBuf>,
 }
 
 /// Runs the command. Exit code 1: a file cannot be read or written, or there is nothing to draw.
@@ -33,11 +36,22 @@ pub(crate) fn run(args: &RenderArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match std::fs::write(&args.html, page::page(&run)).map_err(FileError::of(&args.html)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let image = match (&args.svg, page::image(&run)) {
+        (Some(_), None) => {
+            complain(
+                "this run has no latencies, so there is no image to draw; --html shows the rest",
+            );
+            return ExitCode::FAILURE;
+        }
+        (Some(path), Some(image)) => Some((path, image)),
+        (None, _) => None,
+    };
+    let page = args.html.as_ref().map(|path| (path, page::page(&run)));
+    for (path, text) in page.into_iter().chain(image) {
+        if let Err(error) = std::fs::write(path, text).map_err(FileError::of(path)) {
             complain(error);
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
     }
+    ExitCode::SUCCESS
 }

@@ -7,12 +7,13 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cli::ConnectArgs;
-use crate::dial::{self, Dialing, Opening, Sources};
+use crate::dial::{self, Dialing, Opening, Place, Sources};
 use crate::generator::{Generator, GeneratorError};
 use crate::output::{self, Collected, FileError, Meter, Sample};
 use crate::pinning::{self, PinError};
 use crate::schedule::Schedule;
 use crate::server::{Observation, ObserveError, ServerUse};
+use crate::session::SessionError;
 use crate::tally::Tally;
 use crate::traffic::{Load, Window};
 
@@ -87,6 +88,8 @@ pub(crate) enum RunError {
     #[error("connect starts its handshakes by --rate: leave --ramp out")]
     Ramp,
     #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error(transparent)]
     Pin(#[from] PinError),
     #[error(transparent)]
     Generator(#[from] GeneratorError),
@@ -100,6 +103,7 @@ pub(crate) fn run(
     scenario: &Scenario,
     on_open: impl FnOnce(u32),
 ) -> Result<Outcome, RunError> {
+    connect.check_session()?;
     prepare(connect)?;
     let observe = || observe(connect);
     let at_first = observe()?;
@@ -184,10 +188,13 @@ fn generate(
 ) -> Result<(), GeneratorError> {
     pinning::settle(connect, thread)?;
     let numbers = share(connect, thread);
-    let Dialing { open, failures } = dial::dial_all(&opening(connect), numbers, |_| &connect.url)
-        .map_err(GeneratorError::Dial)?;
+    let session = &connect.session;
+    let hello = session.hello(Some(session.channel()));
+    let place = Place { target: &connect.url, hello: hello.as_ref() };
+    let Dialing { open, failures } =
+        dial::dial_all(&opening(connect), numbers, |_| place).map_err(GeneratorError::Dial)?;
     let opened = open.len() as u32;
-    let generator = Generator::new(open, scenario.size, connect.compression)?;
+    let generator = Generator::new(open, scenario.size, session.protocol, connect.compression)?;
     let _ = report.send(Dialed { opened, failures });
     drop(report);
     // No start: the run was given up.

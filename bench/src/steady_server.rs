@@ -16,6 +16,8 @@ pub(crate) enum Speech {
     WebSocket,
     /// Requests to publish, one at a time.
     Http,
+    /// Commands to publish, of which subscribers get pushes and a ping in one frame.
+    Centrifuge,
 }
 
 /// `count` connections, both ends: the server's, the client's.
@@ -42,12 +44,20 @@ pub(crate) fn serve(mut client: TcpStream, speech: Speech, mut listeners: Vec<Tc
         while let Ok(len @ 1..) = client.read(&mut buffer) {
             let mut frames = Vec::new();
             match speech {
-                Speech::WebSocket => {
+                Speech::WebSocket | Speech::Centrifuge => {
                     let mut rest = &mut buffer[..len];
                     while !rest.is_empty() {
                         let decoded = decoder.handle(rest, &limits).expect("frames");
                         if let Some(Event::Message(message)) = decoded.event {
-                            encode::append_message(&mut frames, message.kind, &message.payload);
+                            if speech == Speech::Centrifuge {
+                                let [reply, pushes] = carry_out(&message.payload);
+                                encode::append_message(&mut frames, message.kind, &pushes);
+                                let mut answer = Vec::new();
+                                encode::append_message(&mut answer, message.kind, &reply);
+                                let _ = client.write_all(&answer);
+                            } else {
+                                encode::append_message(&mut frames, message.kind, &message.payload);
+                            }
                         }
                         let consumed = decoded.consumed;
                         rest = &mut rest[consumed..];
@@ -69,4 +79,16 @@ pub(crate) fn serve(mut client: TcpStream, speech: Speech, mut listeners: Vec<Tc
             listeners.iter_mut().for_each(|listener| drop(listener.write_all(&frames)));
         }
     });
+}
+
+/// The reply to a command to publish, and what subscribers get.
+fn carry_out(command: &[u8]) -> [Vec<u8>; 2] {
+    let command: serde_json::Value = serde_json::from_slice(command).expect("JSON");
+    let (id, publish) = (&command["id"], &command["publish"]);
+    let (channel, data) = (&publish["channel"], &publish["data"]);
+    let push = format!(
+        "{{\"push\":{{\"channel\":{channel},\"pub\":{{\"data\":{data},\"offset\":{id}}}}}}}"
+    );
+    let reply = format!("{{\"id\":{id},\"publish\":{{}}}}");
+    [reply.into_bytes(), format!("{{}}\n{push}").into_bytes()]
 }

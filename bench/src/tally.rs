@@ -88,6 +88,12 @@ impl Tally {
         }
     }
 
+    /// Bytes on the wire a message, headers of frames included.
+    pub(crate) fn bytes_per_delivery(&self) -> Option<f64> {
+        let (bytes, count) = (self.wire_bytes, self.received_in_window);
+        (bytes > 0 && count > 0).then(|| bytes as f64 / count as f64)
+    }
+
     /// Adds what another thread counted.
     pub(crate) fn merge(&mut self, other: &Tally) {
         self.due += other.due;

@@ -10,11 +10,13 @@ use tidegate::frame::FrameBytes;
 use tidegate::ring::{Driver, Sock};
 use tidegate::ws::{DecodeLimits, Decoded, Event};
 
+use crate::centrifuge::{self, Line};
 use crate::compression::{self, Codec};
 use crate::connection::Connection;
 use crate::ledger::Arrival;
 use crate::payload::{HEADER_LEN, Header};
 use crate::schedule::Schedule;
+use crate::session::Protocol;
 use crate::tally::Tally;
 
 /// What a generator sends.
@@ -58,6 +60,7 @@ pub(crate) struct Traffic {
     /// The time of this turn, since the run's start.
     pub(crate) now_ns: u64,
     pub(crate) tally: Tally,
+    protocol: Protocol,
     /// What every message holds behind its header.
     payload: Vec<u8>,
     /// With compression.
@@ -66,9 +69,9 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// No connections yet, room for `capacity`; payloads will have `size` bytes, and be compressed
-    /// if connections have agreed on that.
-    pub(crate) fn new(capacity: usize, size: usize, compression: bool) -> Self {
+    /// No connections yet, room for `capacity`; servers speak `protocol`. Payloads will have `size`
+    /// bytes, and be compressed if connections have agreed on that.
+    pub(crate) fn new(capacity: usize, size: usize, protocol: Protocol, compression: bool) -> Self {
         let mut random = fastrand::Rng::new();
         let payload = if compression {
             compression::prose(&mut random, size)
@@ -84,6 +87,7 @@ impl Traffic {
             window: Window { start_ns: 0, end_ns: u64::MAX },
             now_ns: 0,
             tally: Tally::new(),
+            protocol,
             payload,
             codec: compression.then(|| Box::new(Codec::new())),
             random,
@@ -196,6 +200,9 @@ impl Traffic {
             let Decoded { consumed, event } = decoded;
             match event {
                 None | Some(Event::Pong(_)) => {}
+                Some(Event::Message(message)) if self.protocol == Protocol::Centrifuge => {
+                    centrifuge::lines(&message.payload).for_each(|line| self.on_line(index, line));
+                }
                 Some(Event::Message(message)) => {
                     let payload = match &mut self.codec {
                         Some(codec) if message.compressed => codec.inflate(&message),
@@ -237,6 +244,24 @@ impl Traffic {
         let connection = &self.connections[index as usize];
         if !connection.close_queued && !connection.ended {
             *self.tally.lost_connections.entry(cause.to_string()).or_default() += 1;
+        }
+    }
+
+    /// A line of a server of the Centrifuge protocol, to which nothing is sent but answers.
+    fn on_line(&mut self, index: u32, line: &[u8]) {
+        match Line::read(line) {
+            Line::Ping => {
+                self.tally.pings += 1;
+                let key = self.random.u32(..).to_ne_bytes();
+                self.connections[index as usize].queue_text(centrifuge::PONG, key);
+            }
+            Line::Unsubscribed(code) => {
+                self.lose(index, &format_args!("the server unsubscribed with {code}"));
+                self.queue_close(index);
+            }
+            // What others publish, and who comes and goes.
+            Line::Publication(_) | Line::Other => {}
+            Line::Done(_) | Line::Refused { .. } | Line::Malformed => self.tally.unknown += 1,
         }
     }
 

@@ -110,6 +110,10 @@ fn limits_are_as_documented() {
     let fan_out = ["--rounds=1", "--rate=200", "--server-pid", &pid, "--publish", &publish];
     let (_, report) = bench(&[&short[..], &fan_out, &["--against", &url]].concat());
     seen.extend(check(&table, &report, &["figures", "generator"]));
+    let centrifuge = format!("ws://{}/connection/websocket", gateway.clients);
+    let ways = ["--against", &centrifuge, "--protocol=centrifuge", "--baseline", &url];
+    let (_, report) = bench(&[&short[..], &fan_out, &ways].concat());
+    seen.extend(check(&table, &report, &["figures", "generator"]));
     report_unseen(&table, &seen);
 }
 

@@ -51,8 +51,9 @@ fn a_paced_send_has_a_figure_of_its_own() {
     assert!(report["limit"]["uring_send_paced_us_per_socket"].as_f64() > Some(0.0), "{report}");
     let paced = &report["figures"]["uring_send_paced"];
     assert!(paced["messages_per_turn"].as_f64() > Some(1.0), "{report}");
-    // Not as fast as it can: 4,000 deliveries a second were asked for.
-    assert!(paced["messages_per_s"].as_f64() < Some(5_000.0), "{report}");
+    // Not as fast as it can, which is some hundred thousand a second: 4,000 were asked for. Rounds
+    // that begin late on a busy machine make up for it, so the bound is wide.
+    assert!(paced["messages_per_s"].as_f64() < Some(50_000.0), "{report}");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use crate::lifecycle::Phase;
-use crate::protocol::admission::{Admitted, Entry, Page, Policy, Refusal, admit};
+use crate::protocol::admission::{
+    Admitted, Entry, Page, Policy, RawEntry, Refusal, admit, admit_user,
+};
+use crate::protocol::claims::{ConnectClaims, TokenRefused, TokenText};
 use crate::ws::DeflateParams;
 use crate::ws::handshake::{HandshakeError, Request};
 
@@ -16,6 +19,17 @@ pub enum Answer {
     Upgrade {
         /// What it is for.
         entry: Entry,
+        /// What the 101 says about compression.
+        deflate: Option<DeflateParams>,
+        /// The 101, to be sent by the shard.
+        response: Vec<u8>,
+    },
+    /// As [`Answer::Upgrade`], once the token is checked: [`Answer::to_verdict`].
+    ShowsToken {
+        /// What was asked for.
+        wish: RawEntry,
+        /// Who says to be asking.
+        token: TokenText,
         /// What the 101 says about compression.
         deflate: Option<DeflateParams>,
         /// The 101, to be sent by the shard.
@@ -70,7 +84,30 @@ impl Answer {
                 upgrade.append_response(&mut response);
                 Self::Upgrade { entry, deflate: upgrade.deflate(), response }
             }
+            Ok(Admitted::ShowsToken { upgrade, wish, token }) => {
+                let mut response = Vec::new();
+                upgrade.append_response(&mut response);
+                Self::ShowsToken { wish, token, deflate: upgrade.deflate(), response }
+            }
             Err(refusal) => Self::refusal(refusal, head_only),
+        }
+    }
+
+    /// Decides about an upgrade whose token is checked; `response` is its 101, which says
+    /// `deflate`.
+    pub fn to_verdict(
+        wish: RawEntry,
+        verdict: Result<ConnectClaims, TokenRefused>,
+        deflate: Option<DeflateParams>,
+        response: Vec<u8>,
+        site: &Site,
+    ) -> Self {
+        let decided = verdict
+            .map_err(Refusal::from)
+            .and_then(|claims| admit_user(wish, &claims, &site.policy));
+        match decided {
+            Ok(entry) => Self::Upgrade { entry, deflate, response },
+            Err(refusal) => Self::refusal(refusal, false),
         }
     }
 

@@ -35,7 +35,7 @@ use crate::config::Config;
 use crate::conn::Upgrader;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
-use crate::mail::{Permits, Request, Sender};
+use crate::mail::{Permits, Request, Sender, TokenDesk};
 use crate::protocol::admission::{Origins, Policy};
 use crate::ring::fd;
 use crate::stats::AcceptorStats;
@@ -92,6 +92,8 @@ pub struct Acceptor {
     pub stats: Arc<AcceptorStats>,
     /// The phase of the process.
     pub lifecycle: Lifecycle,
+    /// Who checks tokens; `None`: nobody, they are refused.
+    pub tokens: Option<TokenDesk>,
     /// How it learns that it is to end.
     pub stopped: Stopped,
 }
@@ -129,6 +131,7 @@ struct Shared {
     permits: Permits,
     stats: Arc<AcceptorStats>,
     lifecycle: Lifecycle,
+    tokens: Option<TokenDesk>,
     stopped: Stopped,
     /// Reads heads and ends refused connections, until handshakes in flight are cut off.
     upgrader: Upgrader,
@@ -136,11 +139,11 @@ struct Shared {
 
 impl Shared {
     fn new(acceptor: Acceptor) -> (Self, watch::Sender<bool>) {
-        let Acceptor { config, shards, permits, stats, lifecycle, stopped } = acceptor;
+        let Acceptor { config, shards, permits, stats, lifecycle, tokens, stopped } = acceptor;
         let (cut_sender, cut) = watch::channel(false);
         let upgrader = Upgrader::new().handshake_timeout(config.handshake_timeout).cut_off(cut);
         let shards = RefCell::new(shards);
-        (Self { config, shards, permits, stats, lifecycle, stopped, upgrader }, cut_sender)
+        (Self { config, shards, permits, stats, lifecycle, tokens, stopped, upgrader }, cut_sender)
     }
 }
 

@@ -4,10 +4,12 @@
 //! there is one rule and one message for each.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use serde_json::value::RawValue;
 
-use crate::config::{FlagSetting, Inputs};
+use crate::config::{self, FlagSetting, Inputs};
 
 /// A WebSocket push gateway for Linux on io_uring.
 #[derive(Debug, Parser)]
@@ -23,6 +25,8 @@ pub(super) enum Command {
     Serve(Box<Settings>),
     /// Say whether this machine can run the gateway, and what mends it if not.
     Doctor(Doctor),
+    /// Print a token that a gateway with the same settings accepts; for trying things out.
+    Token(Box<Token>),
     /// Show or check settings.
     Config {
         #[command(subcommand)]
@@ -76,6 +80,33 @@ pub(super) struct Settings {
     set: Vec<(String, String)>,
 }
 
+/// What `tidegate token` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Token {
+    /// The user it names; empty for an anonymous one.
+    #[arg(long, value_name = "ID")]
+    pub(super) user: String,
+    /// Make a subscription token for this channel, not a connection token.
+    #[arg(long, value_name = "NAME")]
+    pub(super) channel: Option<String>,
+    /// How long it is good, such as 30s, 10m or 1h; 0: for ever.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = config::parse_duration)]
+    pub(super) exp: Duration,
+    /// JSON that others see beside the user.
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    pub(super) info: Option<Json>,
+    /// File with settings, whose [token] signs.
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Any setting by its dotted key, such as token.hmac_secret_file=secret; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+/// JSON as it was typed.
+#[derive(Clone, Debug)]
+pub(super) struct Json(pub(super) Box<RawValue>);
+
 /// What `tidegate doctor` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Doctor {
@@ -105,11 +136,7 @@ impl Settings {
         let named = named.into_iter().filter_map(|(flag, key, value)| {
             Some(FlagSetting { flag, key: key.to_owned(), value: value.clone()? })
         });
-        let set = self.set.iter().map(|(key, value)| FlagSetting {
-            flag: "--set",
-            key: key.clone(),
-            value: value.clone(),
-        });
+        let set = set_flags(&self.set);
         Inputs {
             file: self.config.clone(),
             environment: environment(),
@@ -119,11 +146,38 @@ impl Settings {
     }
 }
 
+impl Token {
+    /// File, environment and `--set` for `config`.
+    pub(super) fn inputs(&self) -> Inputs {
+        Inputs {
+            file: self.config.clone(),
+            environment: environment(),
+            flags: set_flags(&self.set).collect(),
+            ..Inputs::default()
+        }
+    }
+}
+
 impl Doctor {
     /// File and environment for `config`.
     pub(super) fn inputs(&self) -> Inputs {
         Inputs { file: self.config.clone(), environment: environment(), ..Inputs::default() }
     }
+}
+
+/// What `--set` sets.
+fn set_flags(set: &[(String, String)]) -> impl Iterator<Item = FlagSetting> {
+    set.iter().map(|(key, value)| FlagSetting {
+        flag: "--set",
+        key: key.clone(),
+        value: value.clone(),
+    })
+}
+
+fn json(text: &str) -> Result<Json, serde_json::Error> {
+    // A value, not only its text: what is nested too deeply is refused when the token is shown.
+    serde_json::from_str::<serde_json::Value>(text)?;
+    serde_json::from_str(text).map(Json)
 }
 
 /// The environment as text. What is no UTF-8 gets a replacement character, which no key takes.

@@ -9,9 +9,11 @@ mod logging;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::Parser;
 
+use crate::auth::sign;
 use crate::config::{self, Inputs, Loaded, LogFormat};
 use crate::{doctor, gateway};
 use args::{Args, Command, ConfigCommand};
@@ -36,6 +38,12 @@ pub fn run() -> ExitCode {
             let text = if doctor.json { report.to_json() + "\n" } else { report.to_string() };
             let code = if report.can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE };
             print(&text).unwrap_or(code)
+        }),
+        Command::Token(asked) => with_settings(&asked.inputs(), |loaded| {
+            for warning in &loaded.warnings {
+                complain("warning", warning);
+            }
+            token(&asked, &loaded)
         }),
         Command::Config { command: ConfigCommand::Default } => {
             print(&config::default_text()).unwrap_or(ExitCode::SUCCESS)
@@ -66,6 +74,26 @@ fn serve(loaded: Loaded) -> ExitCode {
                 LogFormat::Text => complain("error", &error),
             }
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a token.
+fn token(asked: &args::Token, loaded: &Loaded) -> ExitCode {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs());
+    let wish = sign::Wish {
+        user: &asked.user,
+        expire_at: (!asked.exp.is_zero()).then(|| now.saturating_add(asked.exp.as_secs().max(1))),
+        issued_at: now,
+        channel: asked.channel.as_deref(),
+        info: asked.info.as_ref().map(|info| &*info.0),
+    };
+    match sign::sign(loaded.config.token.as_ref(), &wish) {
+        Ok(token) => print(&(token + "\n")).unwrap_or(ExitCode::SUCCESS),
+        Err(error) => {
+            complain("error", &error);
+            USAGE.into()
         }
     }
 }

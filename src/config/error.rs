@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::token_fault::{TokenFault, TokenWarning};
 use super::value::{bytes_text, duration_text};
 use crate::limits;
 
@@ -139,6 +140,14 @@ pub enum ConfigError {
         at: Source,
         /// What is wrong.
         fault: ApiKeyFault,
+    },
+    /// Tokens could not be checked as they are to be.
+    #[error("{at}: {fault}")]
+    Token {
+        /// Where the setting was made.
+        at: Source,
+        /// What is wrong.
+        fault: Box<TokenFault>,
     },
 }
 
@@ -405,11 +414,14 @@ pub enum Warning {
         /// The limit of a publication.
         publication: usize,
     },
+    /// In `[token]`.
+    Token(TokenWarning),
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Token(warning) => warning.fmt(f),
             Self::UnknownVariable { name, nearest } => write!(
                 f,
                 "environment variable {name:?} sets nothing{}",

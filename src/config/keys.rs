@@ -54,7 +54,7 @@ impl Preset {
 }
 
 /// The tables, in the order of the printed text.
-pub(super) const TABLES: [(&str, &str); 5] = [
+pub(super) const TABLES: [(&str, &str); 6] = [
     ("server", "Addresses, threads, trust."),
     ("limits", "Bounds. Past each of them something is refused, closed or counted, never silent."),
     ("echo", "The path /echo, which sends every message back. For load tests; off by default."),
@@ -64,6 +64,11 @@ pub(super) const TABLES: [(&str, &str); 5] = [
          with the same keys and defaults, [namespace.chat]; names in namespaces without a table do\n\
          not exist. With --dev they do and have what stands here; a table's defaults are then those\n\
          marked \"With --dev\" for the keys that begin with allow_.",
+    ),
+    (
+        "token",
+        "JSON Web Tokens, which say who a client is and what it may subscribe to. A key from one of\n\
+         hmac_secret, public_key_file and jwks_url switches them on.",
     ),
     ("log", "Log lines on standard error."),
 ];
@@ -182,6 +187,9 @@ const fn key(name: &'static str, default: Preset, meaning: &'static str) -> Key 
 const fn dev(name: &'static str, default: Preset, dev: Preset, meaning: &'static str) -> Key {
     Key { name, default, dev: Some(dev), meaning }
 }
+
+/// Keys whose values are never shown.
+pub(super) const SECRETS: [&str; 2] = ["token.hmac_secret", "token.hmac_previous"];
 
 /// All keys, in the order of the printed text.
 pub(super) const KEYS: &[Key] = &[
@@ -409,6 +417,60 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Text("json"),
         "\"json\": a publication that is no JSON is refused. \"binary\": any bytes may be published,\n\
          and clients of the Centrifuge protocol cannot subscribe.",
+    ),
+    key(
+        "token.hmac_secret",
+        Preset::Text(""),
+        "Secret of tokens signed with HMAC (HS256, HS384, HS512), 32 random bytes or more as text.\n\
+         TIDEGATE_TOKEN_HMAC_SECRET keeps it out of this file. Empty: none.",
+    ),
+    key(
+        "token.hmac_secret_file",
+        Preset::Text(""),
+        "File that holds that secret instead; readable by its owner alone.",
+    ),
+    key(
+        "token.hmac_previous",
+        Preset::Text(""),
+        "The secret before it, while tokens signed with it are still around.",
+    ),
+    key("token.hmac_previous_file", Preset::Text(""), "File that holds that secret instead."),
+    key(
+        "token.hmac_previous_until",
+        Preset::Text(""),
+        "Until when the previous secret counts, such as \"2030-01-31T12:00:00Z\".",
+    ),
+    key(
+        "token.public_key_file",
+        Preset::Text(""),
+        "PEM file with the public key of tokens signed with RSA (RS256, RS384, RS512), on a curve\n\
+         (ES256, ES384) or with Ed25519 (EdDSA).",
+    ),
+    key(
+        "token.jwks_url",
+        Preset::Text(""),
+        "Address of the issuer's key set instead, such as\n\
+         \"https://issuer.example/.well-known/jwks.json\". Nothing a token names is ever fetched.",
+    ),
+    key(
+        "token.audience",
+        Preset::Text(""),
+        "What the aud claim must be or hold. Empty: it is not looked at.",
+    ),
+    key(
+        "token.issuer",
+        Preset::Text(""),
+        "What the iss claim must be. Empty: it is not looked at.",
+    ),
+    key(
+        "token.algorithms",
+        Preset::List(&[]),
+        "Algorithms that are allowed, such as [\"RS256\"]. Empty: all that the keys above check.",
+    ),
+    key(
+        "token.leeway",
+        Preset::Seconds(0),
+        "By how much the issuer's clock may differ from this machine's, at most 5 minutes.",
     ),
     key("log.format", Preset::Text("text"), "\"text\" for people, \"json\" for one object a line."),
     key(

@@ -9,10 +9,13 @@ mod channels;
 mod error;
 mod keys;
 mod origin;
+mod public_key;
 mod raw;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod token;
+mod token_fault;
 mod value;
 
 use std::net::SocketAddr;
@@ -25,7 +28,11 @@ use rustix::thread::CpuSet;
 
 pub use error::{Allowed, ApiKeyFault, ConfigError, Conflict, Source, Warning};
 pub use keys::default_text;
+pub use public_key::PublicKey;
 pub use raw::{FlagSetting, Inputs};
+pub use token::{PublicKeys, Token};
+pub use token_fault::{PublicKeyFault, TokenFault, TokenWarning};
+pub use value::parse_duration;
 
 use crate::limits;
 use crate::protocol::channel::Namespaces;
@@ -72,6 +79,8 @@ pub struct Config {
     pub echo: Echo,
     /// What channels offer and who may do what there.
     pub channels: Namespaces,
+    /// With what tokens are checked; `None`: there are none.
+    pub token: Option<Token>,
     /// Log output.
     pub log: Log,
 }

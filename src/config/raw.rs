@@ -99,6 +99,11 @@ impl RawConfig {
         self.setting(key).at.clone()
     }
 
+    /// What `key` was set to.
+    pub(super) fn value(&self, key: &str) -> &Value {
+        &self.setting(key).value
+    }
+
     /// The text of `key`.
     pub(super) fn text(&self, key: &'static str) -> Result<&str, ConfigError> {
         let text = self.setting(key).value.as_text();
@@ -195,7 +200,9 @@ impl RawConfig {
     /// The error that `key` has a value it does not take.
     pub(super) fn bad_value(&self, key: &'static str, allowed: Allowed) -> ConfigError {
         let Setting { value, at } = self.setting(key);
-        let (key, found) = (self.shown(key), value.to_string());
+        let is_secret = keys::SECRETS.contains(&key);
+        let found = if is_secret { "[secret]".to_owned() } else { value.to_string() };
+        let key = self.shown(key);
         ConfigError::BadValue { at: at.clone(), key, found, allowed }
     }
 

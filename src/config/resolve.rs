@@ -10,7 +10,7 @@ use super::error::{Allowed, ConfigError, Conflict, Source, Warning};
 use super::raw::{Inputs, RawConfig};
 use super::{
     Compression, Config, Echo, Limits, Loaded, Log, LogFormat, Secret, Server, api_key, channels,
-    origin,
+    origin, token,
 };
 use crate::limits;
 use crate::ws::{DecodeLimits, encode};
@@ -31,6 +31,7 @@ pub(super) fn resolve(
             message: decode_limits(&typed, "echo.message_limit", "echo.fragments_max")?,
         },
         channels: channels::resolve(&typed, server.dev)?,
+        token: token::resolve(&typed, &mut warnings)?,
         log: resolve_log(&typed)?,
         server,
         limits,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use toml::de::{DeArray, DeValue};
+use toml::value::{Datetime, Offset};
 
 /// A value as it was typed.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +19,8 @@ pub(super) enum Value {
     List(Vec<String>),
     /// Text from the environment or the command line; the key decides what it means.
     Typed(String),
+    /// A date of the file.
+    Date(Datetime),
     /// Something of the file that no key takes; the name of its kind.
     Other(&'static str),
 }
@@ -36,7 +39,7 @@ impl Value {
             DeValue::Boolean(switch) => Self::Switch(*switch),
             DeValue::Array(array) => list_from_toml(array),
             DeValue::Float(_) => Self::Other("a number with a fraction"),
-            DeValue::Datetime(_) => Self::Other("a date"),
+            DeValue::Datetime(date) => Self::Date(*date),
             DeValue::Table(_) => Self::Other("a table"),
         }
     }
@@ -92,6 +95,19 @@ impl Value {
         self.as_quantity(&units, 1_000).map(Duration::from_millis)
     }
 
+    /// A moment in seconds since 1970: such a number, or a date with a time and its offset from
+    /// UTC (RFC 3339), bare or as text.
+    pub(super) fn as_moment(&self) -> Option<u64> {
+        match self {
+            Self::Integer(_) => self.as_count(),
+            Self::Date(date) => unix_seconds(date),
+            Self::Text(text) | Self::Typed(text) => {
+                digits(text.trim()).or_else(|| unix_seconds(&text.trim().parse().ok()?))
+            }
+            _ => None,
+        }
+    }
+
     /// The entries, if it is a list: an array, or a text with commas between them. Entries are
     /// trimmed; an empty text is an empty list.
     pub(super) fn as_list(&self) -> Option<Vec<String>> {
@@ -108,7 +124,7 @@ impl Value {
             Self::Text(text) | Self::Typed(text) => {
                 Some(text.split(',').map(|entry| entry.trim().to_owned()).collect())
             }
-            Self::Switch(_) | Self::Other(_) => None,
+            Self::Switch(_) | Self::Date(_) | Self::Other(_) => None,
         }
     }
 
@@ -142,6 +158,7 @@ impl fmt::Display for Value {
                 }
                 f.write_str(if entries.len() > SHOWN_ENTRIES { ", …]" } else { "]" })
             }
+            Self::Date(date) => write!(f, "{date}"),
             Self::Other(kind) => f.write_str(kind),
         }
     }
@@ -181,6 +198,36 @@ fn list_from_toml(array: &DeArray<'_>) -> Value {
         }
     }
     Value::List(entries)
+}
+
+/// Reads a duration as keys take it: whole seconds, or a whole number with the unit ms, s, m or h.
+///
+/// # Errors
+/// What it should look like.
+pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    let duration = Value::Typed(text.to_owned()).as_duration();
+    duration.ok_or("write a whole number with the unit ms, s, m or h, such as 1h")
+}
+
+/// The moment of a date that has everything a moment needs.
+fn unix_seconds(moment: &Datetime) -> Option<u64> {
+    let (date, time) = (moment.date?, moment.time?);
+    let offset_minutes = match moment.offset? {
+        Offset::Z => 0,
+        Offset::Custom { minutes } => i64::from(minutes),
+    };
+    // Years that begin in March end with the leap day, so months are summed by one formula.
+    let (year, month) = match date.month {
+        1 | 2 => (i64::from(date.year) - 1, i64::from(date.month) + 9),
+        month => (i64::from(date.year), i64::from(month) - 3),
+    };
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = year * 365 + leap_days + (153 * month + 2) / 5 + i64::from(date.day) - 1;
+    let clock = i64::from(time.hour) * 3_600 + i64::from(time.minute) * 60;
+    let second = i64::from(time.second.unwrap_or(0));
+    let days_to_1970 = 719_468;
+    let seconds = (days - days_to_1970) * 86_400 + clock + second - offset_minutes * 60;
+    u64::try_from(seconds).ok()
 }
 
 /// Digits only: a sign, a space or a letter would be accepted or explained differently elsewhere.

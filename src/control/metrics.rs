@@ -13,8 +13,8 @@ use super::process::Process;
 use crate::id::ShardId;
 use crate::mail::Permits;
 use crate::stats::{
-    AcceptorCounters, BOUNDS_S, ControlCounters, Descriptor, HistogramSnapshot, MetricKind,
-    ShardCounters, Stats,
+    AcceptorCounters, AuthCounters, BOUNDS_S, ControlCounters, Descriptor, HistogramSnapshot,
+    MetricKind, ShardCounters, Stats,
 };
 
 /// The media type of [`text`].
@@ -110,6 +110,14 @@ fn walk(sink: &mut impl Sink, stats: &Stats, permits: &Permits, process: Option<
         "From an HTTP API call's headers read to its answer.",
         None,
         std::iter::once(stats.control.api_call.snapshot()),
+    );
+    walk_counters(sink, AuthCounters::descriptors(), None, &[stats.auth.counters.values()]);
+    walk_histogram(
+        sink,
+        "tidegate_token_check_seconds",
+        "From a token's arrival to the answer, waiting for keys included.",
+        None,
+        std::iter::once(stats.auth.check.snapshot()),
     );
     walk_process(sink, process);
 }

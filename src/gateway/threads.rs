@@ -12,13 +12,14 @@ use tokio::sync::oneshot;
 
 use super::{Event, ServeError, ring_sizes};
 use crate::accept::{Acceptor, AcceptorConfig, Stop};
+use crate::auth::Auth;
 use crate::config::{self, Config};
 use crate::control::{Control, Node, Settings};
 use crate::engine::Engine;
 use crate::id::Owners;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
-use crate::mail::{self, Permits, Post, Request, Sender};
+use crate::mail::{self, Permits, Post, Request, Sender, TokenDesk};
 use crate::protocol::ProtocolLimits;
 use crate::protocol::channel::Namespaces;
 use crate::ring::{RingFds, RingSizes, SetupError, UringDriver};
@@ -36,10 +37,13 @@ pub(super) struct Threads {
     shards: Vec<JoinHandle<()>>,
     acceptors: Vec<JoinHandle<()>>,
     control: JoinHandle<()>,
+    /// Without keys for tokens there is none.
+    auth: Option<JoinHandle<()>>,
     listeners: Vec<mpsc::Sender<TcpListener>>,
     lanes: Vec<Sender<Request>>,
     stop_acceptors: Stop,
     stop_control: oneshot::Sender<()>,
+    stop_auth: oneshot::Sender<()>,
 }
 
 impl Threads {
@@ -65,15 +69,15 @@ impl Threads {
             ShardPlan { config, owners: &owners, permits: &permits, stats: &stats, channels };
         let shards = plan.start_all(wiring.posts, &cpus, events)?;
         let stop_acceptors = Stop::new();
-        let (acceptors, listeners) = start_acceptors(
+        let plan = AcceptorPlan {
             config,
             lifecycle,
-            &permits,
-            &stats,
-            wiring.acceptors,
-            &cpus,
-            &stop_acceptors,
-        )?;
+            permits: &permits,
+            stats: &stats,
+            tokens: config.token.is_some().then_some(wiring.token_desk),
+        };
+        let (acceptors, listeners) = plan.start_all(wiring.acceptors, &cpus, &stop_acceptors)?;
+        let auth_stats = stats.auth.clone();
         let control = Control {
             settings: Settings::from(config),
             node: Node::new(),
@@ -82,6 +86,14 @@ impl Threads {
             permits: permits.clone(),
             lifecycle: lifecycle.clone(),
         };
+        let (stop_auth, auth_stopped) = oneshot::channel();
+        let tokens = wiring.tokens;
+        let auth = config.token.as_ref().map(|settings| {
+            let auth = Auth::new(settings, tokens, auth_stats)
+                .map_err(ServeError::resources("the certificates to trust token.jwks_url with"))?;
+            start_auth(auth, auth_stopped, events.clone())
+        });
+        let auth = auth.transpose()?;
         let (stop_control, stopped) = oneshot::channel();
         let control = start_control(control, admin, stopped, events.clone())?;
         Ok(Self {
@@ -90,10 +102,12 @@ impl Threads {
             shards,
             acceptors,
             control,
+            auth,
             listeners,
             lanes: wiring.gateway,
             stop_acceptors,
             stop_control,
+            stop_auth,
         })
     }
 
@@ -119,6 +133,9 @@ impl Threads {
         join("acceptor", self.acceptors.drain(..))?;
         self.tell_shards(|| Request::Stop);
         join("shard", self.shards.drain(..))?;
+        // Nobody asks any more. One that failed has said so; a dropped receiver is that.
+        let _ = self.stop_auth.send(());
+        join("auth", self.auth)?;
         // A control thread that failed has said so; a dropped receiver is that.
         let _ = self.stop_control.send(());
         join("control", [self.control])
@@ -249,6 +266,7 @@ impl ShardPlan<'_> {
             },
             connect_timeout: ms(limits.handshake_timeout),
             channels: self.channels.clone(),
+            tokens: self.config.token.is_some(),
             outbox_bytes: limits.outbox_bytes,
             outbox_shard_bytes: limits.outbox_shard_bytes,
             mailbox_len: limits.mailbox_len,
@@ -310,43 +328,54 @@ impl ShardThread {
 
 type AcceptorThreads = (Vec<JoinHandle<()>>, Vec<mpsc::Sender<TcpListener>>);
 
-fn start_acceptors(
-    config: &Config,
-    lifecycle: &Lifecycle,
-    permits: &Permits,
-    stats: &Stats,
-    lanes: Vec<Vec<Sender<Request>>>,
-    cpus: &[usize],
-    stop: &Stop,
-) -> Result<AcceptorThreads, ServeError> {
-    let (ready, reports) = mpsc::channel();
-    let mut handles = Vec::new();
-    let mut listeners = Vec::new();
-    for (index, shards) in lanes.into_iter().enumerate() {
-        let acceptor = Acceptor {
-            config: AcceptorConfig::new(config),
-            shards,
-            permits: permits.clone(),
-            stats: stats.acceptors[index].clone(),
-            lifecycle: lifecycle.clone(),
-            stopped: stop.watch(),
-        };
-        let (listener, take) = mpsc::channel();
-        listeners.push(listener);
-        let ready = ready.clone();
-        let body = move || acceptor.run(&ready, &take);
-        handles.push(spawn(format!("acceptor-{index}"), Some(cpus[index]), body)?);
+/// What every acceptor's thread needs.
+struct AcceptorPlan<'a> {
+    config: &'a Config,
+    lifecycle: &'a Lifecycle,
+    permits: &'a Permits,
+    stats: &'a Stats,
+    /// Who checks tokens, if somebody does.
+    tokens: Option<TokenDesk>,
+}
+
+impl AcceptorPlan<'_> {
+    /// Starts one thread per set of lanes and waits until each has its ring.
+    fn start_all(
+        &self,
+        lanes: Vec<Vec<Sender<Request>>>,
+        cpus: &[usize],
+        stop: &Stop,
+    ) -> Result<AcceptorThreads, ServeError> {
+        let (ready, reports) = mpsc::channel();
+        let mut handles = Vec::new();
+        let mut listeners = Vec::new();
+        for (index, shards) in lanes.into_iter().enumerate() {
+            let acceptor = Acceptor {
+                config: AcceptorConfig::new(self.config),
+                shards,
+                permits: self.permits.clone(),
+                stats: self.stats.acceptors[index].clone(),
+                lifecycle: self.lifecycle.clone(),
+                tokens: self.tokens.clone(),
+                stopped: stop.watch(),
+            };
+            let (listener, take) = mpsc::channel();
+            listeners.push(listener);
+            let ready = ready.clone();
+            let body = move || acceptor.run(&ready, &take);
+            handles.push(spawn(format!("acceptor-{index}"), Some(cpus[index]), body)?);
+        }
+        for _ in 0..handles.len() {
+            let built = reports.recv().expect("every acceptor reports");
+            built.map_err(|source| {
+                ServeError::from_ring(SetupError::Refused {
+                    entries: limits::ACCEPT_SQ_ENTRIES,
+                    source,
+                })
+            })?;
+        }
+        Ok((handles, listeners))
     }
-    for _ in 0..handles.len() {
-        let built = reports.recv().expect("every acceptor reports");
-        built.map_err(|source| {
-            ServeError::from_ring(SetupError::Refused {
-                entries: limits::ACCEPT_SQ_ENTRIES,
-                source,
-            })
-        })?;
-    }
-    Ok((handles, listeners))
 }
 
 fn start_control(
@@ -363,6 +392,19 @@ fn start_control(
         if let Err(error) = control.run(admin, shutdown) {
             let thread = "control".to_owned();
             let error = ServeError::Thread { thread, cause: error.to_string() };
+            let _ = events.send(Event::Failed(error));
+        }
+    })
+}
+
+fn start_auth(
+    auth: Auth,
+    stopped: oneshot::Receiver<()>,
+    events: mpsc::Sender<Event>,
+) -> Result<JoinHandle<()>, ServeError> {
+    spawn("auth".to_owned(), None, move || {
+        if let Err(error) = auth.run(stopped) {
+            let error = ServeError::Thread { thread: "auth".to_owned(), cause: error.to_string() };
             let _ = events.send(Event::Failed(error));
         }
     })

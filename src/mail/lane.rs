@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::token::{self, TokenDesk, TokenPost, TokenSender};
 use super::{Bell, Delivery, Request};
 use crate::id::ShardId;
 
@@ -101,6 +102,8 @@ pub struct Post {
     pub requests_out: Vec<Option<Sender<Request>>>,
     /// Deliveries going out, by shard; `None` at the shard's own index.
     pub deliveries_out: Vec<Option<Sender<Delivery>>>,
+    /// Tokens going out to be checked; as many as this lane holds may be without an answer.
+    pub tokens_out: TokenSender,
 }
 
 /// Every lane of the process.
@@ -112,6 +115,10 @@ pub struct Wiring {
     pub acceptors: Vec<Vec<Sender<Request>>>,
     /// Control's senders, by shard.
     pub control: Vec<Sender<Request>>,
+    /// What ends at the thread that checks tokens.
+    pub tokens: TokenPost,
+    /// Where acceptors have tokens checked.
+    pub token_desk: TokenDesk,
     /// The gateway's own senders, by shard, for drain and stop: never filled by traffic.
     pub gateway: Vec<Sender<Request>>,
 }
@@ -123,8 +130,10 @@ pub struct Wiring {
 pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Result<Wiring> {
     let shards = || (0..shard_count).map(ShardId);
     let mut posts = Vec::new();
-    for shard in shards() {
+    let (tokens_out, token_desk, mut tokens) = token::wire_tokens(shard_count, lane_len);
+    for (shard, tokens_out) in shards().zip(tokens_out) {
         posts.push(Post {
+            tokens_out,
             shard,
             bell: Bell::new()?,
             requests_in: Vec::new(),
@@ -154,8 +163,9 @@ pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Res
     let mut all = |len| posts.iter_mut().map(|post| connect(post, len, None)).collect::<Vec<_>>();
     let acceptors = (0..acceptor_count).map(|_| all(lane_len)).collect();
     let control = all(lane_len);
+    tokens.verdicts_out = all(lane_len);
     let gateway = all(lane_len.max(2));
-    Ok(Wiring { posts, acceptors, control, gateway })
+    Ok(Wiring { posts, acceptors, control, tokens, token_desk, gateway })
 }
 
 /// A new request lane into `post`.
@@ -179,8 +189,8 @@ mod tests {
     #[test]
     fn every_pair_has_its_lane_and_room_is_known() {
         let mut wiring = wire(2, 1, 4).expect("descriptors");
-        // One other shard, one acceptor, control, gateway.
-        assert_eq!(wiring.posts[0].requests_in.len(), 4);
+        // One other shard, one acceptor, control, verdicts on tokens, gateway.
+        assert_eq!(wiring.posts[0].requests_in.len(), 5);
         assert!(wiring.posts[0].deliveries_in[0].is_none());
         assert!(wiring.posts[0].deliveries_in[1].is_some());
         let sender = &mut wiring.acceptors[0][1];

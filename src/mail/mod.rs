@@ -18,6 +18,7 @@ mod lane;
 mod permit;
 mod steer;
 mod survey;
+mod token;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -33,6 +34,9 @@ pub use lane::{Post, Receiver, Sender, Wiring, wire};
 pub use permit::{Permit, Permits};
 pub use steer::{Deed, Enrolment, Selector, Steer, SteerReply};
 pub use survey::{Found, Subject, Survey, Surveyed};
+pub use token::{
+    TokenAsk, TokenDesk, TokenKind, TokenPost, TokenRequest, TokenResult, TokenSender, Verdict,
+};
 
 use crate::id::{ChannelName, ConnId, ShardId};
 use crate::protocol::admission::Entry;
@@ -70,6 +74,8 @@ pub enum Request {
     Survey(Box<Survey>),
     /// What is to be done to clients of the shard.
     Steer(Box<Steer>),
+    /// What a token says that a client of this shard showed.
+    Verdict(Box<Verdict>),
     /// Close every client with 1001, spread over `window` from now.
     Drain {
         /// How long the closes are spread.

@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod centrifuge;
 pub mod channel;
+pub mod claims;
 mod echo;
 mod raw;
 

@@ -43,6 +43,12 @@ impl TurnTime {
         Self { start, now: start, ms: 0, unix_ms: unix_ms(clock) }
     }
 
+    /// The moment `unix_s`, in seconds since 1970, on the shard's clock; now, if it has passed.
+    pub(super) fn at_unix_s(&self, unix_s: u64) -> Millis {
+        let unix_ms = unix_s.saturating_mul(1_000);
+        self.ms.saturating_add(unix_ms.saturating_sub(self.unix_ms))
+    }
+
     pub(super) fn advance(&mut self, clock: &mut impl Clock) {
         self.now = clock.now();
         self.ms = millis(self.now.saturating_duration_since(self.start));

@@ -20,9 +20,13 @@ impl Core {
         debug_assert_eq!(permit.shard(), self.id);
         permit.keep();
         let conn = self.slots.reserve();
+        let mut expires_at = None;
         let (protocol, channels) = match entry {
             Entry::Echo => (Protocol::Echo, Box::default()),
-            Entry::Raw(raw) => (Protocol::Raw { publish: raw.publish }, raw.channels),
+            Entry::Raw(raw) => {
+                expires_at = raw.expire_at.map(|end| self.time.at_unix_s(end));
+                (Protocol::Raw { publish: raw.publish }, raw.channels)
+            }
             Entry::Centrifuge => (Protocol::Centrifuge, Box::default()),
         };
         let times = &self.settings.keepalive;
@@ -52,6 +56,7 @@ impl Core {
             terminating: None,
         };
         self.slots.fill(conn, connection);
+        self.set_expiry(conn, expires_at);
         self.stats.counters.connections_opened.add(1);
         if let Some(params) = deflate {
             self.begin_compression(conn, protocol, params);

@@ -24,9 +24,11 @@ mod teardown;
 mod timers;
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
 
 pub use clock::{Clock, SystemClock};
 pub use compression::CompressionSettings;
@@ -61,6 +63,8 @@ pub struct ShardSettings {
     pub connect_timeout: Millis,
     /// What channels offer and who may do what there; the same for every shard.
     pub channels: Arc<Namespaces>,
+    /// Whether somebody checks tokens; else they are refused.
+    pub tokens: bool,
     /// Bytes that may wait for one connection.
     pub outbox_bytes: usize,
     /// Bytes that may wait for all connections of the shard.
@@ -105,6 +109,10 @@ struct Core {
     roll: Roll,
     /// What backends have done to them.
     errands: Errands,
+    /// When connections end with their tokens; those of others are not in it.
+    expiries: HashMap<ConnId, Millis, RandomState>,
+    /// Tokens without a verdict; at most as many as the lane of verdicts holds.
+    tokens_asked: usize,
     /// Who left which channel, for owners that are still to be told.
     leaves: Leaves,
     /// Replies under construction; empty between messages.
@@ -183,6 +191,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             taken_len: 0,
             roll: Roll::default(),
             errands: Errands::default(),
+            expiries: HashMap::default(),
+            tokens_asked: 0,
             leaves: Leaves::new(shard_count),
             replies: Vec::new(),
             no_user: "".into(),
@@ -404,7 +414,12 @@ impl Core {
     /// Plans the next look at the connection, unless one early enough is planned.
     fn set_timer(&mut self, conn: ConnId) {
         let Some(connection) = self.slots.get_mut(conn) else { return };
-        let deadline = connection.session.next_deadline();
+        let mut deadline = connection.next_deadline();
+        if connection.session.is_open()
+            && let Some(expires_at) = self.expiries.get(&conn)
+        {
+            deadline = deadline.min(*expires_at);
+        }
         if Timers::tick_of(deadline) < connection.timer {
             connection.timer = self.timers.insert(conn, deadline);
         }

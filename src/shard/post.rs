@@ -66,6 +66,7 @@ impl Core {
             | Request::Survey(_)
             | Request::Steer(_)
             | Request::Disinterest { .. }
+            | Request::Verdict(_)
             | Request::Drain { .. }
             | Request::Stop => true,
         }
@@ -88,6 +89,7 @@ impl Core {
             Request::Ask(ask) => self.answer(*ask),
             Request::Steer(steer) => self.take_errand(*steer),
             Request::Survey(survey) => self.answer_survey(*survey),
+            Request::Verdict(verdict) => self.on_verdict(*verdict),
             Request::Drain { window } => self.begin_drain(window),
             Request::Stop => self.stopping = true,
         }

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::mail::Publish;
 use crate::protocol::Protocol;
 use crate::ring::{CloseHow, Sock};
-use crate::session::Session;
+use crate::session::{Millis, Session};
 
 /// Connections per chunk: chunks are allocated as the table grows and never move.
 const CHUNK_LEN: usize = 256;
@@ -63,6 +63,16 @@ impl Held {
 }
 
 impl Connection {
+    /// When it is to be looked at again, the end of its token apart.
+    pub(super) fn next_deadline(&self) -> Millis {
+        let deadline = self.session.next_deadline();
+        match &self.client {
+            _ if !self.session.is_open() => deadline,
+            Some(client) => deadline.min(client.next_expiry()),
+            None => deadline,
+        }
+    }
+
     /// Whether it is a client of the Centrifuge protocol that has not connected yet.
     pub(super) fn awaits_connect(&self) -> bool {
         self.client.as_ref().is_some_and(|client| client.awaits_connect())

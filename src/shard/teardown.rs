@@ -144,6 +144,10 @@ impl Core {
         if !connection.session.is_open() {
             return;
         }
+        if self.end_expired(conn) {
+            return;
+        }
+        let Some(connection) = self.slots.get_mut(conn) else { return };
         match connection.session.keepalive.handle_timeout(now, &self.settings.keepalive) {
             KeepaliveStep::Wait => {}
             KeepaliveStep::Ping => {
@@ -202,6 +206,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     /// Step three: the socket is closed, the slot and the permit are free again.
     fn terminate_close(&mut self, conn: ConnId) {
         let connection = self.core.slots.remove(conn);
+        self.core.expiries.remove(&conn);
         let how = connection.terminating.expect("only terminating connections are joined");
         self.driver.close(connection.sock, how);
         self.core.stats.closes.count(connection.session.close_code());

@@ -4,9 +4,9 @@ use super::Counter;
 
 /// The values of the label `code`: the codes the gateway sends itself, `1000` and `1001` of peers,
 /// every other code a peer sent, and connections that ended without a Close frame.
-pub const CLOSE_LABELS: [&str; 17] = [
-    "1000", "1001", "1002", "1003", "1007", "1008", "1009", "1011", "1013", "3001", "3008", "3012",
-    "3501", "3502", "3508", "other", "none",
+pub const CLOSE_LABELS: [&str; 19] = [
+    "1000", "1001", "1002", "1003", "1007", "1008", "1009", "1011", "1013", "3001", "3005", "3008",
+    "3012", "3500", "3501", "3502", "3508", "other", "none",
 ];
 
 /// One counter per label, so that no peer can invent a new one.
@@ -27,13 +27,15 @@ impl CloseCounters {
             Some(1011) => 7,
             Some(1013) => 8,
             Some(3001) => 9,
-            Some(3008) => 10,
-            Some(3012) => 11,
-            Some(3501) => 12,
-            Some(3502) => 13,
-            Some(3508) => 14,
-            Some(_) => 15,
-            None => 16,
+            Some(3005) => 10,
+            Some(3008) => 11,
+            Some(3012) => 12,
+            Some(3500) => 13,
+            Some(3501) => 14,
+            Some(3502) => 15,
+            Some(3508) => 16,
+            Some(_) => 17,
+            None => 18,
         };
         self.0[index].add(1);
     }

@@ -90,6 +90,7 @@ stats! {
         publishes_abandoned: Counter = "publishes_abandoned_total", "Messages of clients that waited for room to be published when their connection was closed.";
         wakes_sent: Counter = "wakes_sent_total", "MSG_RING wake-ups sent to other shards.";
         turns: Counter = "turns_total", "Turns of the shard's loop.";
+        tokens_turned_away: Counter = "tokens_turned_away_total", "Tokens answered with a temporary error because too many waited to be checked.";
         ring_enters: Counter = "ring_enters_total", "io_uring_enter calls.";
         ring_submissions: Counter = "ring_submissions_total", "Submission queue entries handed to the kernel.";
         ring_completions: Counter = "ring_completions_total", "Completions taken from the ring.";
@@ -126,6 +127,28 @@ stats! {
         api_refused: Counter = "api_refused_total", "HTTP API calls refused before they were read: key, Host, Origin or content type.";
         api_mail_full: Counter = "api_mail_full_total", "Publishes of the HTTP API refused because the owner shard's mailbox was full.";
     }
+}
+
+stats! {
+    /// What the thread that checks tokens counts.
+    AuthCounters {
+        tokens_checked: Counter = "tokens_checked_total", "Tokens checked, of connections and subscriptions.";
+        tokens_refused: Counter = "tokens_refused_total", "Tokens checked and refused for good; clients that are told to come again are not counted.";
+        tokens_expired: Counter = "tokens_expired_total", "Of the refused ones, those that were good once.";
+        tokens_put_off: Counter = "tokens_put_off_total", "Tokens answered with a temporary error, for want of keys.";
+        tokens_waiting: Gauge = "tokens_waiting", "Tokens that wait to be checked, or for the keys to check them with.";
+        key_fetches: Counter = "key_fetches_total", "Times the issuer's key set was asked for.";
+        key_fetches_failed: Counter = "key_fetches_failed_total", "Times it did not come, or was not understood.";
+    }
+}
+
+/// Everything the thread that checks tokens measures.
+#[derive(Debug, Default)]
+pub struct AuthStats {
+    /// Counters and gauges.
+    pub counters: AuthCounters,
+    /// From a token's arrival to the answer.
+    pub check: Histogram,
 }
 
 /// Everything one shard measures.
@@ -168,6 +191,8 @@ pub struct Stats {
     pub acceptors: Vec<Arc<AcceptorStats>>,
     /// The control thread's.
     pub control: Arc<ControlStats>,
+    /// Those of the thread that checks tokens; zeroes without one.
+    pub auth: Arc<AuthStats>,
 }
 
 impl Stats {
@@ -177,6 +202,7 @@ impl Stats {
             shards: (0..shard_count).map(|_| Arc::default()).collect(),
             acceptors: (0..acceptor_count).map(|_| Arc::default()).collect(),
             control: Arc::default(),
+            auth: Arc::default(),
         }
     }
 }

@@ -97,6 +97,7 @@ pub fn start(settings: Settings) -> Running {
             permits: permits.clone(),
             stats,
             lifecycle: lifecycle.clone(),
+            tokens: None,
             stopped: stop.watch(),
         };
         let (ready_sender, ready) = mpsc::channel();

@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tidegate::id::{ChannelName, ConnId, Owners, ShardId};
 use tidegate::mail::{
-    Delivery, Handoff, Permits, Post, Publish, PublishResult, Reply, Request, Sender, wire,
+    Delivery, Handoff, Permits, Post, Publish, PublishResult, Reply, Request, Sender, TokenPost,
+    wire,
 };
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::{Entry, RawEntry};
@@ -49,13 +50,23 @@ impl Default for Options {
 
 /// A clock that stands still until it is moved.
 #[derive(Clone)]
-pub(crate) struct ManualClock(Rc<Cell<Instant>>);
+pub(crate) struct ManualClock {
+    start: Instant,
+    now: Rc<Cell<Instant>>,
+}
 
 impl Clock for ManualClock {
     fn now(&mut self) -> Instant {
-        self.0.get()
+        self.now.get()
+    }
+
+    fn time_of_day(&mut self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(START_UNIX_S) + (self.now.get() - self.start)
     }
 }
+
+/// The time of day at which every world begins, in seconds since 1970.
+pub(crate) const START_UNIX_S: u64 = 1_700_000_000;
 
 /// Shard 0 and everything it talks to.
 pub(crate) struct World {
@@ -69,6 +80,8 @@ pub(crate) struct World {
     pub(crate) gateway: Sender<Request>,
     /// The other shards' ends of their lanes.
     pub(crate) others: Vec<Post>,
+    /// The end of the thread that checks tokens.
+    pub(crate) tokens: TokenPost,
     clock: ManualClock,
 }
 
@@ -83,7 +96,8 @@ impl World {
         let owners = Owners::new(shard_count);
         let permits = Permits::new(options.shards, 100_000);
         let stats = Arc::<ShardStats>::default();
-        let clock = ManualClock(Rc::new(Cell::new(Instant::now())));
+        let start = Instant::now();
+        let clock = ManualClock { start, now: Rc::new(Cell::new(start)) };
         let mut wiring = wire(options.shards, 1, options.lane_len).expect("descriptors");
         let others = wiring.posts.split_off(1);
         let shard = Shard::new(
@@ -104,6 +118,7 @@ impl World {
             control: wiring.control.remove(0),
             gateway: wiring.gateway.remove(0),
             others,
+            tokens: wiring.tokens,
             clock,
         }
     }
@@ -146,7 +161,7 @@ impl World {
 
     /// Lets time pass, without a turn.
     pub(crate) fn pass(&mut self, time: Duration) {
-        self.clock.0.set(self.clock.0.get() + time);
+        self.clock.now.set(self.clock.now.get() + time);
     }
 
     /// Hands an `/echo` connection over and settles.
@@ -196,7 +211,7 @@ impl World {
             payload: Payload::text(payload),
             options: PublishOptions::default(),
             info: None,
-            accepted_at: self.clock.0.get(),
+            accepted_at: self.clock.now.get(),
             reply: Reply::Control(reply),
         };
         self.control.push(Request::Publish(Box::new(publish))).expect("room in control's lane");
@@ -279,7 +294,7 @@ impl World {
 
 fn raw_entry(channels: &[&str]) -> Entry {
     let channels = channels.iter().map(|name| ChannelName::from(*name)).collect();
-    Entry::Raw(RawEntry { channels, publish: true })
+    Entry::Raw(RawEntry { channels, publish: true, expire_at: None })
 }
 
 fn settings(options: &Options) -> ShardSettings {
@@ -291,6 +306,7 @@ fn settings(options: &Options) -> ShardSettings {
         channels: open_channels(),
         outbox_bytes: options.outbox_bytes,
         outbox_shard_bytes: 1 << 30,
+        tokens: true,
         mailbox_len: options.lane_len,
         compression: CompressionSettings::default(),
         seed: 1,

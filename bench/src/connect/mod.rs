@@ -1,4 +1,5 @@
-//! `connect`: how long handshakes take, and how many a second a server answers.
+//! `connect`: how long handshakes take, and how many a second a server answers. With the Centrifuge
+//! protocol a handshake includes connecting and subscribing.
 //!
 //! Handshake `n` is due `n / rate` seconds after the start, whatever became of those before it.
 //! Connections stay open until the last handshake is done.
@@ -9,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cli::{HandshakeArgs, Verdict, say};
-use crate::dial::{Dialed, Dialer, Dialing, Finished, IN_FLIGHT_MAX, LOOK_INTERVAL};
+use crate::dial::{Dialed, Dialer, Dialing, Finished, IN_FLIGHT_MAX, LOOK_INTERVAL, Place};
 use crate::generator::GeneratorError;
 use crate::output::{self, Meter};
 use crate::pinning;
@@ -34,6 +35,7 @@ pub(crate) fn measure(args: &HandshakeArgs) -> Result<(Report, Outcome), RunErro
     if !connect.ramp.is_zero() {
         return Err(RunError::Ramp);
     }
+    connect.check_session()?;
     run::prepare(connect)?;
     let before = run::observe(connect)?;
     let (meters, collector) =
@@ -99,13 +101,15 @@ fn handshakes(
     let opening = run::opening(&args.connect);
     let mut dialer =
         Dialer::new(opening.sources, opening.compression).map_err(GeneratorError::Dial)?;
+    let hello = args.connect.session.hello(Some(args.connect.session.channel()));
+    let place = Place { target: &args.connect.url, hello: hello.as_ref() };
     thread::sleep(start.saturating_duration_since(Instant::now()));
     let cpu_before = server::own_cpu_ns();
     meter.cut(handshakes.now_ns(), &mut handshakes.tally);
     while !handshakes.numbers.is_empty() || dialer.in_flight() > 0 {
         while handshakes.is_due(dialer.in_flight()) {
             let number = handshakes.take();
-            if let Err(error) = dialer.start(&args.connect.url, number) {
+            if let Err(error) = dialer.start(place, number) {
                 let result = Err(error);
                 handshakes.on_finished(Finished { number, started: Instant::now(), result });
             }

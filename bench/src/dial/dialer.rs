@@ -17,8 +17,10 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 use tidegate::limits;
 use tidegate::ws::handshake::{ClientRequest, HeadReader};
+use tidegate::ws::{MessageKind, encode};
 
-use super::{DIAL_TIMEOUT, DialError, Dialed, Sources};
+use super::greeting::Greeting;
+use super::{DIAL_TIMEOUT, DialError, Dialed, Place, Sources};
 use crate::compression::OFFER;
 use crate::target::Target;
 
@@ -79,17 +81,25 @@ impl Dialer {
         self.in_flight
     }
 
-    /// Starts the handshake of connection `number` with `target`.
+    /// Starts the handshake of connection `number` with `place`, its first commands included.
     ///
     /// # Errors
     /// It failed at once; nothing of it is in flight.
-    pub(crate) fn start(&mut self, target: &Target, number: u32) -> Result<(), DialError> {
+    pub(crate) fn start(&mut self, place: Place<'_>, number: u32) -> Result<(), DialError> {
         let started = Instant::now();
+        let Place { target, hello } = place;
         let socket = self.open(target, number)?;
         let mut key = [0; 16];
         self.random.fill(&mut key);
         let mut bytes = Vec::with_capacity(512);
-        request(target, key, &self.extensions()).append(&mut bytes).expect("the URL was checked");
+        let extensions = self.extensions();
+        request(target, key, &extensions).append(&mut bytes).expect("the URL was checked");
+        let greeting = hello.map(|hello| {
+            let mut frame = Vec::new();
+            let mask = self.random.u32(..).to_ne_bytes();
+            encode::append_message_masked(&mut frame, MessageKind::Text, hello.as_bytes(), mask);
+            (frame, Greeting::new(hello))
+        });
         let index = self.free.pop().unwrap_or_else(|| {
             self.attempts.push(None);
             self.attempts.len() - 1
@@ -102,8 +112,18 @@ impl Dialer {
             return Err(errno.into());
         }
         let reader = HeadReader::new();
-        let attempt = Attempt { socket, number, started, key, bytes, reader, connected: false };
-        self.attempts[index] = Some(attempt);
+        self.attempts[index] = Some(Attempt {
+            socket,
+            number,
+            started,
+            key,
+            extensions,
+            bytes,
+            reader,
+            connected: false,
+            upgraded: false,
+            greeting,
+        });
         self.ages.push_back((started, index));
         self.in_flight += 1;
         Ok(())
@@ -137,7 +157,7 @@ impl Dialer {
             let Some(attempt) = &mut self.attempts[index] else { continue };
             match attempt.advance() {
                 Ok(None) => {}
-                Ok(Some(head_len)) => finished(self.finish(index, Ok(head_len))),
+                Ok(Some(leftover)) => finished(self.finish(index, Ok(leftover))),
                 Err(error) => finished(self.finish(index, Err(error))),
             }
         }
@@ -161,19 +181,18 @@ impl Dialer {
         }
     }
 
-    /// Takes the attempt at `index` out; `Ok` holds the length of the server's head.
-    fn finish(&mut self, index: usize, head_len: Result<usize, DialError>) -> Finished {
+    /// Takes the attempt at `index` out; `Ok` holds what came behind what it waited for.
+    fn finish(&mut self, index: usize, leftover: Result<Vec<u8>, DialError>) -> Finished {
         let attempt = self.attempts[index].take().expect("an attempt finishes once");
         self.free.push(index);
         self.in_flight -= 1;
         // Before its descriptor leaves: it stays open, and would go on to report.
         let removed = epoll::delete(&self.epoll, &attempt.socket);
-        let Attempt { socket, number, started, key, mut bytes, .. } = attempt;
-        let result = head_len.and_then(|head_len| {
+        let Attempt { socket, number, started, .. } = attempt;
+        let result = leftover.and_then(|leftover| {
             removed?;
-            check(key, &self.extensions(), &bytes[..head_len])?;
             rustix::io::ioctl_fionbio(&socket, false)?;
-            Ok(Dialed { number, socket, leftover: bytes.split_off(head_len) })
+            Ok(Dialed { number, socket, leftover })
         });
         Finished { number, started, result }
     }
@@ -211,15 +230,21 @@ struct Attempt {
     number: u32,
     started: Instant,
     key: [u8; 16],
-    /// The request until it is sent, the server's head from then on.
+    /// What was offered.
+    extensions: String,
+    /// The request until it is sent, then what came and is not taken.
     bytes: Vec<u8>,
     reader: HeadReader,
     connected: bool,
+    /// The server's head was taken and agreed.
+    upgraded: bool,
+    /// The frame to send once it has, and who takes the answers.
+    greeting: Option<(Vec<u8>, Greeting)>,
 }
 
 impl Attempt {
-    /// Goes as far as the socket lets it; the length of the server's head once all of it is there.
-    fn advance(&mut self) -> Result<Option<usize>, DialError> {
+    /// Goes as far as the socket lets it; what came behind the last answer once that is there.
+    fn advance(&mut self) -> Result<Option<Vec<u8>>, DialError> {
         if !self.connected {
             sockopt::socket_error(&self.socket)??;
             match rustix::net::send(&self.socket, &self.bytes, SendFlags::NOSIGNAL) {
@@ -241,10 +266,31 @@ impl Attempt {
                 Err(errno) => return Err(errno.into()),
             }
             debug_assert!(self.bytes.len() <= limits::HEAD_SIZE_MAX + buffer.len());
-            if let Some(len) = self.reader.handle(&self.bytes).map_err(|_| DialError::Head)? {
-                return Ok(Some(len));
+            if let Some(leftover) = self.take()? {
+                return Ok(Some(leftover));
             }
         }
+    }
+
+    /// Takes what came: the server's head, then the answers to the first commands.
+    fn take(&mut self) -> Result<Option<Vec<u8>>, DialError> {
+        if !self.upgraded {
+            let head = self.reader.handle(&self.bytes).map_err(|_| DialError::Head)?;
+            let Some(head_len) = head else { return Ok(None) };
+            check(self.key, &self.extensions, &self.bytes[..head_len])?;
+            self.bytes.drain(..head_len);
+            self.upgraded = true;
+            if let Some((frame, _)) = &self.greeting {
+                let len = rustix::net::send(&self.socket, frame, SendFlags::NOSIGNAL)?;
+                assert_eq!(len, frame.len(), "a new socket holds two commands");
+            }
+        }
+        let leftover = match &mut self.greeting {
+            None => Some(std::mem::take(&mut self.bytes)),
+            Some((_, greeting)) => greeting.handle(&mut self.bytes)?,
+        };
+        self.bytes.clear();
+        Ok(leftover)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Opens connections: TCP, the WebSocket handshake, and an explanation for each that failed.
 
 mod dialer;
+mod greeting;
 mod source;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use tidegate::ws::handshake::ResponseError;
 pub(crate) use dialer::{Dialer, Finished};
 pub(crate) use source::{PORTS_PER_SOURCE, Sources};
 
+use crate::centrifuge::Hello;
 use crate::target::Target;
 
 /// Handshakes in flight while connections are opened as fast as the server takes them: below the
@@ -25,6 +27,22 @@ pub(crate) const IN_FLIGHT_MAX: usize = 100;
 
 /// How long a server may take for one handshake.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a connection goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'p> {
+    /// The server.
+    pub(crate) target: &'p Target,
+    /// The commands a connection sends once it is upgraded: it is open when they are carried out.
+    pub(crate) hello: Option<&'p Hello>,
+}
+
+impl<'p> From<&'p Target> for Place<'p> {
+    /// Open as soon as it is upgraded.
+    fn from(target: &'p Target) -> Self {
+        Self { target, hello: None }
+    }
+}
 
 /// An open WebSocket connection.
 #[derive(Debug)]
@@ -71,6 +89,12 @@ pub(crate) enum DialError {
     Head,
     #[error("the server closed before it answered")]
     Closed,
+    #[error("the server refused to connect or subscribe: error {code}, {message}")]
+    Command { code: u32, message: String },
+    #[error("the server ended the session with {code} {reason}")]
+    Ended { code: u16, reason: String },
+    #[error("the server does not speak the Centrifuge protocol in JSON")]
+    NotCentrifuge,
     #[error("{0}")]
     Other(io::Error),
 }
@@ -121,12 +145,12 @@ pub(crate) struct Opening {
     pub(crate) compression: bool,
 }
 
-/// Opens the connections `numbers` of all, number `n` to `target_of(n)`; stops early when the
+/// Opens the connections `numbers` of all, number `n` to `place_of(n)`; stops early when the
 /// machine has no room for more or nobody listens, and counts the rest as failed for that cause.
-pub(crate) fn dial_all<'t>(
+pub(crate) fn dial_all<'p>(
     opening: &Opening,
     numbers: Range<u32>,
-    target_of: impl Fn(u32) -> &'t Target,
+    place_of: impl Fn(u32) -> Place<'p>,
 ) -> io::Result<Dialing> {
     let mut dialing = Dialing::default();
     dialing.open.reserve_exact(numbers.len());
@@ -141,7 +165,7 @@ pub(crate) fn dial_all<'t>(
             && failed.is_empty()
             && due(next) <= Instant::now()
         {
-            if let Err(error) = dialer.start(target_of(next), next) {
+            if let Err(error) = dialer.start(place_of(next), next) {
                 failed.push(error);
             }
             next += 1;
@@ -196,7 +220,7 @@ mod tests {
         let target: Target = format!("ws://{address}/").parse().expect("a URL");
         let opening =
             Opening { total: 1_000, ramp: Duration::ZERO, sources: None, compression: false };
-        let dialing = dial_all(&opening, 0..1_000, |_| &target).expect("a descriptor");
+        let dialing = dial_all(&opening, 0..1_000, |_| Place::from(&target)).expect("a descriptor");
         assert!(dialing.open.is_empty());
         let refused = DialError::Refused.to_string();
         assert_eq!(dialing.failures.into_iter().collect::<Vec<_>>(), [(refused, 1_000)]);

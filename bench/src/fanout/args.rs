@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::message;
 use super::plan::{Plan, PublishUrl};
 use crate::cli::{ConnectArgs, MAX_SIZE, duration};
 use crate::report::FanoutScenario;
+use crate::session::{Protocol, SessionArgs};
 use crate::target::Target;
 
 /// What `fanout` takes.
@@ -16,7 +17,8 @@ pub(crate) struct FanoutArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
     /// Where to publish: an HTTP API such as http://127.0.0.1:8001/api/publish, or a WebSocket such
-    /// as 'ws://127.0.0.1:8000/raw?channel=bench&publish=1'.
+    /// as 'ws://127.0.0.1:8000/raw?channel=bench&publish=1'. With --protocol centrifuge such as
+    /// ws://127.0.0.1:8000/connection/websocket, which gets publish commands.
     #[arg(long, value_name = "URL")]
     pub(crate) publish: PublishUrl,
     /// Publications a second over all channels, due at fixed times. 0: one publication outstanding
@@ -38,9 +40,6 @@ pub(crate) struct FanoutArgs {
     /// Spread the subscribers by Zipf's law with this exponent, not evenly.
     #[arg(long, value_name = "S", value_parser = exponent)]
     pub(crate) zipf: Option<f64>,
-    /// How a connection subscribes.
-    #[arg(long, value_enum, default_value_t = Protocol::Raw)]
-    pub(crate) protocol: Protocol,
     /// A text each subscriber sends when it is open; {channel} stands for the channel's name.
     #[arg(long, value_name = "TEXT")]
     pub(crate) subscribe: Option<String>,
@@ -65,10 +64,6 @@ impl FanoutArgs {
         FanoutScenario {
             publish: Some(self.publish.to_string()),
             publishers: Some(plan.publisher_count),
-            protocol: Some(match self.protocol {
-                Protocol::Raw => "raw",
-                Protocol::None => "none",
-            }),
             subscribe: self.subscribe.clone(),
             channels: Some(self.channels),
             zipf: self.zipf,
@@ -78,17 +73,20 @@ impl FanoutArgs {
     }
 
     /// Of `subscribers` that are all sent what is published to `publish`, both URLs taken as they
-    /// are.
+    /// are unless `session` says how to subscribe.
     pub(crate) fn of_everyone(
         url: Target,
+        session: Option<SessionArgs>,
         subscribers: u32,
         publish: PublishUrl,
         [warm_up, duration]: [Duration; 2],
         rate: u64,
         size: usize,
     ) -> Self {
+        let none = SessionArgs { protocol: Protocol::None, ..SessionArgs::default() };
+        let session = session.unwrap_or(none);
         Self {
-            connect: ConnectArgs::to(url, subscribers),
+            connect: ConnectArgs { session, ..ConnectArgs::to(url, subscribers) },
             publish,
             rate,
             size,
@@ -96,7 +94,6 @@ impl FanoutArgs {
             warm_up,
             channels: 1,
             zipf: None,
-            protocol: Protocol::None,
             subscribe: None,
             publishers: None,
             api_key: None,
@@ -104,15 +101,6 @@ impl FanoutArgs {
             churn: 0,
         }
     }
-}
-
-/// How a connection subscribes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Protocol {
-    /// By the parameter `channel` of its URL.
-    Raw,
-    /// Not at all, or by --subscribe: the server sends to everyone connected.
-    None,
 }
 
 fn message_size(text: &str) -> Result<usize, String> {

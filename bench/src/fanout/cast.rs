@@ -13,6 +13,7 @@ use super::publisher::{Desk, Link, Publications, Publisher};
 use super::receipts::Receipts;
 use super::subscriber::{End, Life, State, Subscriber, Trace};
 use super::wires::Sink;
+use crate::centrifuge::{self, Line};
 use crate::compression::Codec;
 use crate::ledger::Arrival;
 use crate::tally::{Tally, histogram};
@@ -71,6 +72,7 @@ impl<'p> Cast<'p> {
                 closed,
                 requests,
                 payload: plan.payload.clone(),
+                command: Vec::with_capacity(2 * plan.payload.len() + 512),
                 random: fastrand::Rng::new(),
                 publishes,
                 publications: Publications {
@@ -104,7 +106,7 @@ impl<'p> Cast<'p> {
 
     /// Says goodbye to the server on subscriber `wire`.
     pub(super) fn leave(&mut self, wire: usize, end: End, out: &mut Vec<u8>) {
-        let key = self.desk.random.u32(..).to_ne_bytes();
+        let key = self.desk.key();
         self.subscribers[wire].leave(end, out, key);
     }
 
@@ -135,37 +137,67 @@ impl<'p> Cast<'p> {
     }
 
     fn on_publisher_bytes(&mut self, index: usize, bytes: &mut [u8], out: &mut Vec<u8>) {
-        match &mut self.publishers[index].link {
-            Link::Http(answers) => match answers.handle(bytes) {
-                Ok(None) => {}
-                Ok(Some(answer)) => {
-                    self.on_answer(index, answer);
-                    self.pump(index, out);
-                }
-                Err(fault) => self.end_publisher(index, &fault),
-            },
-            Link::WebSocket(decoder) => {
-                let mut rest = bytes;
-                while !rest.is_empty() {
-                    let Ok(Decoded { consumed, event }) = decoder.handle(rest, &LIMITS) else {
-                        return self.end_publisher(index, &"the server broke the protocol");
-                    };
-                    match event {
-                        Some(Event::Ping(payload)) => {
-                            let key = self.desk.random.u32(..).to_ne_bytes();
-                            encode::append_masked(out, true, Opcode::Pong, &payload, key);
-                        }
-                        Some(Event::Close(body)) => {
-                            let code = body.map_or(1005, |(code, _)| code.get());
-                            let cause = format!("the server sent Close {code}");
-                            return self.end_publisher(index, &cause);
-                        }
-                        None | Some(Event::Message(_) | Event::Pong(_)) => {}
-                    }
-                    rest = &mut rest[consumed..];
-                }
+        let heard = match &mut self.publishers[index].link {
+            Link::Http(answers) => answers.handle(bytes).map_err(|fault| fault.to_string()),
+            Link::WebSocket(_) | Link::Centrifuge(_) => self.hear_publisher(index, bytes, out),
+        };
+        match heard {
+            Ok(None) => {}
+            Ok(Some(answer)) => {
+                self.on_answer(index, answer);
+                self.pump(index, out);
             }
+            Err(cause) => self.end_publisher(index, &cause),
         }
+    }
+
+    /// Takes what came to a publisher over WebSocket; the answer to what is out, if it came. `Err`:
+    /// why the connection is over.
+    fn hear_publisher(
+        &mut self,
+        index: usize,
+        bytes: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Answer>, String> {
+        let Self { publishers, desk, .. } = self;
+        let mut answer = None;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (decoder, is_centrifuge) = match &mut publishers[index].link {
+                Link::WebSocket(decoder) => (decoder, false),
+                Link::Centrifuge(decoder) => (decoder, true),
+                Link::Http(_) => return Ok(None),
+            };
+            let Decoded { consumed, event } =
+                decoder.handle(rest, &LIMITS).map_err(|_| "the server broke the protocol")?;
+            match event {
+                Some(Event::Ping(payload)) => {
+                    let key = desk.key();
+                    encode::append_masked(out, true, Opcode::Pong, &payload, key);
+                }
+                Some(Event::Close(body)) => {
+                    let code = body.map_or(1005, |(code, _)| code.get());
+                    return Err(format!("the server sent Close {code}"));
+                }
+                Some(Event::Message(message)) if is_centrifuge => {
+                    for line in centrifuge::lines(&message.payload) {
+                        match Line::read(line) {
+                            Line::Ping => desk.pong(out),
+                            Line::Done(id) if publishers[index].awaits(id) => {
+                                answer = Some(Answer::Published);
+                            }
+                            Line::Refused { id, code, message } if publishers[index].awaits(id) => {
+                                answer = Some(Answer::Refused(format!("error {code}: {message}")));
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                None | Some(Event::Message(_) | Event::Pong(_)) => {}
+            }
+            rest = &mut rest[consumed..];
+        }
+        Ok(answer)
     }
 
     fn end_publisher(&mut self, index: usize, cause: &dyn Display) {
@@ -178,70 +210,143 @@ impl<'p> Cast<'p> {
 
     fn on_subscriber_bytes(&mut self, wire: usize, bytes: &mut [u8], out: &mut Vec<u8>) {
         let Self { plan, subscribers, traces, desk, seen, codec, now_ns, .. } = self;
-        let measured = plan.window.holds(*now_ns);
-        seen.tally.wire_bytes += if measured { bytes.len() as u64 } else { 0 };
-        let subscriber = &mut subscribers[wire];
+        let count = usize::from(plan.publisher_count);
+        let mut ear = Ear {
+            plan,
+            subscriber: &mut subscribers[wire],
+            traces: &mut traces[wire * count..(wire + 1) * count],
+            desk,
+            seen,
+            codec: codec.as_mut(),
+            now_ns: *now_ns,
+        };
+        if plan.window.holds(ear.now_ns) {
+            ear.seen.tally.wire_bytes += bytes.len() as u64;
+        }
         let mut rest = bytes;
-        while !rest.is_empty() && matches!(subscriber.state, State::Open | State::Leaving(_)) {
-            let key = desk.random.u32(..).to_ne_bytes();
-            let Decoded { consumed, event } = match subscriber.decoder.handle(rest, &LIMITS) {
+        while !rest.is_empty() && matches!(ear.subscriber.state, State::Open | State::Leaving(_)) {
+            let Decoded { consumed, event } = match ear.subscriber.decoder.handle(rest, &LIMITS) {
                 Ok(decoded) => decoded,
                 Err(error) => {
                     let cause = format!("the server broke the protocol: {error}");
-                    lose(&mut seen.tally, subscriber.state, &cause);
-                    subscriber.on_close(None, out, key);
+                    ear.lose(&cause);
+                    let key = ear.desk.key();
+                    ear.subscriber.on_close(None, out, key);
                     return;
                 }
             };
-            match event {
-                None | Some(Event::Pong(_)) => {}
-                Some(Event::Message(message)) => {
-                    let count = usize::from(plan.publisher_count);
-                    let payload = match codec {
-                        Some(codec) if message.compressed => codec.inflate(&message),
-                        _ => Some(&*message.payload),
-                    };
-                    let payload = payload.unwrap_or_default();
-                    seen.tally.payload_bytes += if measured { payload.len() as u64 } else { 0 };
-                    let letter = Letter { kind: message.kind, payload };
-                    let heard = letter.publication(plan, desk, subscriber);
-                    let Heard::Ours { publication, publisher, sequence, sent_ns } = heard else {
-                        match heard {
-                            Heard::Foreign => seen.foreign += 1,
-                            _ => seen.tally.unknown += 1,
-                        }
-                        rest = &mut rest[consumed..];
-                        continue;
-                    };
-                    let trace = &mut traces[wire * count + usize::from(publisher)];
-                    let arrival = trace.on_arrival(sequence);
-                    match arrival {
-                        Arrival::InOrder => {}
-                        Arrival::Reordered => seen.tally.reordered += 1,
-                        Arrival::Duplicate => seen.tally.duplicated += 1,
-                        Arrival::Unknown => seen.tally.unknown += 1,
-                        Arrival::TooOld => seen.tally.too_old += 1,
-                    }
-                    if matches!(arrival, Arrival::InOrder | Arrival::Reordered) {
-                        seen.on_receipt(plan, subscriber, publication, sent_ns, *now_ns);
-                        desk.on_receipt(subscriber, publisher, publication);
-                    }
-                }
-                Some(Event::Ping(payload)) => {
-                    seen.tally.pings += 1;
-                    encode::append_masked(out, true, Opcode::Pong, &payload, key);
-                }
-                Some(Event::Close(body)) => {
-                    let code = body.as_ref().map(|(code, _)| code.get());
-                    let cause = format!("the server sent Close {}", code.unwrap_or(1005));
-                    if !subscriber.slow {
-                        lose(&mut seen.tally, subscriber.state, &cause);
-                    }
-                    subscriber.on_close(code, out, key);
-                }
+            if let Some(event) = event {
+                ear.on_event(event, out);
             }
             rest = &mut rest[consumed..];
         }
+    }
+}
+
+/// One subscriber and what it needs to take what comes.
+struct Ear<'a, 'p> {
+    plan: &'p Plan,
+    subscriber: &'a mut Subscriber,
+    /// One for each publisher of the run.
+    traces: &'a mut [Trace],
+    desk: &'a mut Desk<'p>,
+    seen: &'a mut Seen,
+    codec: Option<&'a mut Codec>,
+    now_ns: u64,
+}
+
+impl Ear<'_, '_> {
+    fn on_event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        match event {
+            Event::Pong(_) => {}
+            Event::Message(message) if self.plan.is_centrifuge => {
+                self.count_payload(&message.payload);
+                for line in centrifuge::lines(&message.payload) {
+                    self.on_line(line, out);
+                }
+            }
+            Event::Message(message) => {
+                let mut codec = self.codec.take();
+                let payload = match &mut codec {
+                    Some(codec) if message.compressed => codec.inflate(&message),
+                    _ => Some(&*message.payload),
+                };
+                let payload = payload.unwrap_or_default();
+                self.count_payload(payload);
+                self.on_letter(&Letter { kind: message.kind, payload });
+                self.codec = codec;
+            }
+            Event::Ping(payload) => {
+                self.seen.tally.pings += 1;
+                let key = self.desk.key();
+                encode::append_masked(out, true, Opcode::Pong, &payload, key);
+            }
+            Event::Close(body) => {
+                let code = body.as_ref().map(|(code, _)| code.get());
+                let cause = format!("the server sent Close {}", code.unwrap_or(1005));
+                if !self.subscriber.slow {
+                    self.lose(&cause);
+                }
+                let key = self.desk.key();
+                self.subscriber.on_close(code, out, key);
+            }
+        }
+    }
+
+    /// A line of the Centrifuge protocol.
+    fn on_line(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        match Line::read(line) {
+            Line::Publication(payload) => {
+                self.on_letter(&Letter { kind: MessageKind::Text, payload });
+            }
+            Line::Ping => {
+                self.seen.tally.pings += 1;
+                self.desk.pong(out);
+            }
+            Line::Unsubscribed(code) => {
+                if !self.subscriber.slow {
+                    self.lose(&format_args!("the server unsubscribed with {code}"));
+                }
+                let key = self.desk.key();
+                self.subscriber.on_unsubscribed(code, out, key);
+            }
+            Line::Other => self.seen.foreign += 1,
+            // Of what --subscribe asked.
+            Line::Done(_) | Line::Refused { .. } if self.plan.foreign_allowed => {
+                self.seen.foreign += 1;
+            }
+            Line::Done(_) | Line::Refused { .. } | Line::Malformed => self.seen.tally.unknown += 1,
+        }
+    }
+
+    fn on_letter(&mut self, letter: &Letter<'_>) {
+        let heard = letter.publication(self.plan, self.desk, self.subscriber);
+        let (publication, publisher, sequence, sent_ns) = match heard {
+            Heard::Ours { publication, publisher, sequence, sent_ns } => {
+                (publication, publisher, sequence, sent_ns)
+            }
+            Heard::Foreign => return self.seen.foreign += 1,
+            Heard::Wrong => return self.seen.tally.unknown += 1,
+        };
+        let tally = &mut self.seen.tally;
+        match self.traces[usize::from(publisher)].on_arrival(sequence) {
+            Arrival::InOrder => {}
+            Arrival::Reordered => tally.reordered += 1,
+            Arrival::Duplicate => return tally.duplicated += 1,
+            Arrival::Unknown => return tally.unknown += 1,
+            Arrival::TooOld => return tally.too_old += 1,
+        }
+        self.seen.on_receipt(self.plan, self.subscriber, publication, sent_ns, self.now_ns);
+        self.desk.on_receipt(self.subscriber, publisher, publication);
+    }
+
+    fn count_payload(&mut self, payload: &[u8]) {
+        let measured = self.plan.window.holds(self.now_ns);
+        self.seen.tally.payload_bytes += if measured { payload.len() as u64 } else { 0 };
+    }
+
+    fn lose(&mut self, cause: &dyn Display) {
+        lose(&mut self.seen.tally, self.subscriber.state, cause);
     }
 }
 

@@ -72,8 +72,8 @@ impl<'p> Churn<'p> {
         if !std::mem::take(&mut self.away[wire]) {
             return;
         }
-        let target = &self.plan.channels[usize::from(subscriber.channel)].subscribe;
-        if let Err(error) = self.dialer.start(target, subscriber.number) {
+        let place = self.plan.channels[usize::from(subscriber.channel)].place();
+        if let Err(error) = self.dialer.start(place, subscriber.number) {
             lose(tally, &error);
         }
     }

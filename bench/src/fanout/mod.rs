@@ -25,7 +25,7 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-pub(crate) use args::{FanoutArgs, Protocol};
+pub(crate) use args::FanoutArgs;
 pub(crate) use message::SIZE_MIN;
 pub(crate) use outcome::FanoutReport;
 pub(crate) use plan::PublishUrl;
@@ -40,7 +40,7 @@ use publisher::{Link, Publications, Publisher};
 use station::{Published, PublisherSocket, Station};
 
 use crate::cli::{Verdict, say};
-use crate::dial::{self, DialError, Dialing};
+use crate::dial::{self, DialError, Dialing, Place};
 use crate::generator::GeneratorError;
 use crate::output::{self, Meter};
 use crate::pinning;
@@ -269,15 +269,15 @@ impl<'p> Hall<'p> {
         pinning::settle(&args.connect, thread)?;
         let numbers = run::share(&args.connect, thread);
         let opening = run::opening(&args.connect);
-        let target_of =
-            |number: u32| &plan.channels[usize::from(plan.channel_of[number as usize])].subscribe;
+        let place_of =
+            |number: u32| plan.channels[usize::from(plan.channel_of[number as usize])].place();
         // First, for subscribers may take all descriptors there are.
         let (publishers, sockets, connect_failures) = match thread {
             0 => self.publishers()?,
             _ => Default::default(),
         };
         let Dialing { open, failures } =
-            dial::dial_all(&opening, numbers.clone(), target_of).map_err(GeneratorError::Dial)?;
+            dial::dial_all(&opening, numbers.clone(), place_of).map_err(GeneratorError::Dial)?;
         if let Some(closed) = &self.closed {
             for dialed in open.iter().filter(|dialed| !plan.is_slow(dialed.number)) {
                 closed.join(plan.channel_of[dialed.number as usize]);
@@ -304,7 +304,7 @@ impl<'p> Hall<'p> {
         let plan = self.plan;
         let link = || match &self.args.publish {
             PublishUrl::Http(_) => Link::Http(Answers::default()),
-            PublishUrl::WebSocket(_) => Publisher::web_socket(),
+            PublishUrl::WebSocket(_) => Link::web_socket(plan),
         };
         let count = plan.publisher_count;
         let publishers = (0..count).map(|number| Publisher::new(plan, number, link())).collect();
@@ -314,7 +314,10 @@ impl<'p> Hall<'p> {
             PublishUrl::Http(target) => {
                 for number in 0..count {
                     match connect(target) {
-                        Ok(socket) => sockets.push(PublisherSocket { number, socket }),
+                        Ok(socket) => {
+                            let leftover = Vec::new();
+                            sockets.push(PublisherSocket { number, socket, leftover });
+                        }
                         Err(error) => *failures.entry(cause(&error)).or_default() += 1,
                     }
                 }
@@ -326,13 +329,16 @@ impl<'p> Hall<'p> {
                     compression: false,
                     ..run::opening(&self.args.connect)
                 };
-                let target_of =
-                    |number| &plan.channels[number as usize % plan.channels.len()].publish;
-                let dialing = dial::dial_all(&opening, 0..count.into(), target_of)
+                let place_of = |number| Place {
+                    target: &plan.channels[number as usize % plan.channels.len()].publish,
+                    hello: plan.publisher_hello.as_ref(),
+                };
+                let dialing = dial::dial_all(&opening, 0..count.into(), place_of)
                     .map_err(GeneratorError::Dial)?;
                 sockets.extend(dialing.open.into_iter().map(|dialed| PublisherSocket {
                     number: dialed.number as u16,
                     socket: dialed.socket,
+                    leftover: dialed.leftover,
                 }));
                 failures.extend(
                     dialing.failures.into_iter().map(|(text, count)| (cause(&text), count)),

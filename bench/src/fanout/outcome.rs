@@ -21,6 +21,8 @@ pub(crate) struct FanoutReport {
     publications: PublicationReport,
     /// Messages a second that came to subscribers while it was measured.
     pub(crate) deliveries_per_s: f64,
+    /// Bytes of frames, headers included, that came to subscribers while it was measured.
+    bytes_per_delivery: Option<f64>,
     /// From the first to the last receipt of each publication.
     spread_us: Option<Latency>,
     /// From due to acknowledged.
@@ -78,6 +80,7 @@ impl FanoutReport {
                 refusals: publications.refusals.clone(),
             },
             deliveries_per_s: seen.tally.received_in_window as f64 / args.duration.as_secs_f64(),
+            bytes_per_delivery: seen.tally.bytes_per_delivery(),
             spread_us: Latency::of(&account.spread),
             publish_us: Latency::of(&seen.publish),
             closed_by_policy: account.closed_by_policy.clone(),
@@ -118,7 +121,11 @@ impl FanoutReport {
         for (cause, count) in refusals {
             writeln!(out, "             {count}: {cause}")?;
         }
-        writeln!(out, "deliveries   {:.0} a second", self.deliveries_per_s)?;
+        write!(out, "deliveries   {:.0} a second", self.deliveries_per_s)?;
+        match self.bytes_per_delivery {
+            Some(bytes) => writeln!(out, ", {bytes:.1} bytes each on the wire")?,
+            None => writeln!(out)?,
+        }
         for (title, times) in [("first-last", &self.spread_us), ("publish", &self.publish_us)] {
             if let Some(times) = times {
                 times.write_text(title, out)?;

@@ -3,9 +3,12 @@
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-use super::args::{FanoutArgs, Protocol};
+use super::args::FanoutArgs;
 use super::message::Payload;
+use crate::centrifuge::Hello;
+use crate::dial::Place;
 use crate::schedule::Schedule;
+use crate::session::{Protocol, SessionError};
 use crate::target::{Target, TargetError};
 use crate::traffic::Window;
 
@@ -39,6 +42,10 @@ pub(super) struct Plan {
     pub(super) foreign_allowed: bool,
     /// Subscribers agree on compression.
     pub(super) compression: bool,
+    /// Connections speak the Centrifuge protocol.
+    pub(super) is_centrifuge: bool,
+    /// What connections that publish say first.
+    pub(super) publisher_hello: Option<Hello>,
 }
 
 /// When publications are due.
@@ -57,6 +64,8 @@ pub(super) struct Channel {
     pub(super) subscribe: Target,
     /// Where it is published over WebSocket.
     pub(super) publish: Target,
+    /// What its subscribers say first.
+    pub(super) hello: Option<Hello>,
 }
 
 /// Why there is no plan.
@@ -86,12 +95,16 @@ pub(crate) enum PlanError {
     SlowReaders,
     #[error("at most {} publishers", u16::MAX)]
     Publishers,
+    #[error(transparent)]
+    Session(#[from] SessionError),
 }
 
 impl Plan {
     /// What `args` ask for.
     pub(super) fn new(args: &FanoutArgs) -> Result<Self, PlanError> {
-        if args.protocol == Protocol::None && args.channels > 1 {
+        let session = &args.connect.session;
+        args.connect.check_session()?;
+        if session.protocol == Protocol::None && args.channels > 1 {
             return Err(PlanError::ChannelsOfNone);
         }
         if args.slow_readers > args.connect.connections {
@@ -122,6 +135,8 @@ impl Plan {
             payload: Payload::new(args.size, args.connect.compression),
             compression: args.connect.compression,
             foreign_allowed: args.subscribe.is_some(),
+            is_centrifuge: session.is_centrifuge(),
+            publisher_hello: session.hello(None),
         };
         match plan.pace {
             Pace::Closed if args.churn > 0 => Err(PlanError::ChurnInClosedLoop),
@@ -165,6 +180,13 @@ impl Plan {
     }
 }
 
+impl Channel {
+    /// Where its subscribers connect to, and what they say first.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place { target: &self.subscribe, hello: self.hello.as_ref() }
+    }
+}
+
 impl FromStr for PublishUrl {
     type Err = TargetError;
 
@@ -203,18 +225,25 @@ fn channels(args: &FanoutArgs) -> Result<Vec<Channel>, PlanError> {
         PublishUrl::Http(target) | PublishUrl::WebSocket(target) => target,
     };
     let given = channel_of(&args.connect.url).or_else(|| channel_of(publish));
+    let session = &args.connect.session;
+    let given = if session.is_centrifuge() { Some(session.channel()) } else { given };
     let base = given.unwrap_or("bench").to_owned();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:~-".contains(&byte);
-    if !base.bytes().all(plain) {
+    if !session.is_centrifuge() && !base.bytes().all(plain) {
         return Err(PlanError::ChannelName);
     }
     let channel = |number: u16| {
         let name = if args.channels == 1 { base.clone() } else { format!("{base}-{number}") };
-        let named = |target: &Target| match args.protocol {
+        let named = |target: &Target| match session.protocol {
             Protocol::Raw => with_channel(target, &name),
-            Protocol::None => target.clone(),
+            Protocol::Centrifuge | Protocol::None => target.clone(),
         };
-        Channel { subscribe: named(&args.connect.url), publish: named(publish), name }
+        Channel {
+            subscribe: named(&args.connect.url),
+            publish: named(publish),
+            hello: session.hello(Some(&name)),
+            name,
+        }
     };
     Ok((0..args.channels).map(channel).collect())
 }

@@ -9,6 +9,7 @@ use super::http::{Answer, Answers, Request};
 use super::message::{Header, Payload};
 use super::plan::{Pace, Plan, PlanError};
 use super::subscriber::Subscriber;
+use crate::centrifuge;
 use crate::traffic::REPLY_TIMEOUT;
 
 /// One publishing connection. It sends publications `n`, `n + count`, `n + 2 count`, ...: one that
@@ -39,6 +40,8 @@ pub(super) enum Link {
     Http(Answers),
     /// A message, published when the kernel took it. What comes is not looked at.
     WebSocket(Decoder),
+    /// A publish command and its reply.
+    Centrifuge(Decoder),
 }
 
 /// What became of every publication.
@@ -86,6 +89,14 @@ pub(super) enum Fate {
     Refused,
 }
 
+impl Link {
+    /// Over WebSocket.
+    pub(super) fn web_socket(plan: &Plan) -> Self {
+        let decoder = Decoder::new(Role::Client);
+        if plan.is_centrifuge { Self::Centrifuge(decoder) } else { Self::WebSocket(decoder) }
+    }
+}
+
 impl Publisher {
     pub(super) fn new(plan: &Plan, number: u16, link: Link) -> Self {
         Self {
@@ -99,10 +110,6 @@ impl Publisher {
             ended: true,
             sequences: vec![0; plan.channels.len()],
         }
-    }
-
-    pub(super) fn web_socket() -> Link {
-        Link::WebSocket(Decoder::new(Role::Client))
     }
 
     /// Its next publication fell due at `due_ns`: how late we are, if that is our own doing.
@@ -145,12 +152,19 @@ impl Publisher {
             sequence: self.sequences[usize::from(channel)],
             sent_ns: now_ns,
         };
+        let key = desk.key();
         let payload = desk.payload.with(&header);
         match &self.link {
             Link::Http(_) => desk.requests[usize::from(channel)].append(payload, out),
             Link::WebSocket(_) => {
-                let key = desk.random.u32(..).to_ne_bytes();
                 encode::append_message_masked(out, MessageKind::Text, payload, key);
+            }
+            Link::Centrifuge(_) => {
+                let name = &desk.plan.channels[usize::from(channel)].name;
+                desk.command.clear();
+                let id = command_id(publication);
+                centrifuge::append_publish(&mut desk.command, id, name, payload);
+                encode::append_message_masked(out, MessageKind::Text, &desk.command, key);
             }
         }
         self.owed -= 1;
@@ -164,6 +178,11 @@ impl Publisher {
             desk.publications.sent_ns[publication as usize] = now_ns;
             closed.begin(self.number, publication);
         }
+    }
+
+    /// Whether the command of that number is the one that is out.
+    pub(super) fn awaits(&self, id: u32) -> bool {
+        self.out.is_some_and(|publication| command_id(publication) == id)
     }
 
     /// What is out was answered; which it was, if anything was.
@@ -199,6 +218,14 @@ impl Publisher {
     }
 }
 
+/// Bytes of some answers to pings.
+const PONGS_ROOM: usize = 64;
+
+/// The number of the command that publishes: behind that of connecting.
+fn command_id(publication: u32) -> u32 {
+    publication + 2
+}
+
 /// What all publishers of a thread share.
 pub(super) struct Desk<'p> {
     pub(super) plan: &'p Plan,
@@ -207,6 +234,8 @@ pub(super) struct Desk<'p> {
     /// By channel; empty over WebSocket.
     pub(super) requests: &'p [Request],
     pub(super) payload: Payload,
+    /// Room for a command of the Centrifuge protocol.
+    pub(super) command: Vec<u8>,
     pub(super) random: fastrand::Rng,
     pub(super) publications: Publications,
     /// This thread publishes.
@@ -214,6 +243,19 @@ pub(super) struct Desk<'p> {
 }
 
 impl Desk<'_> {
+    /// A key to mask a frame with.
+    pub(super) fn key(&mut self) -> [u8; 4] {
+        self.random.u32(..).to_ne_bytes()
+    }
+
+    /// Answers a ping of the Centrifuge protocol.
+    pub(super) fn pong(&mut self, out: &mut Vec<u8>) {
+        // Else a buffer grows whenever one more of them than ever before waits for the kernel.
+        out.reserve(PONGS_ROOM);
+        let key = self.key();
+        encode::append_message_masked(out, MessageKind::Text, centrifuge::PONG, key);
+    }
+
     /// `subscriber` has `publication` of `publisher`: a closed loop may have waited for it.
     pub(super) fn on_receipt(&self, subscriber: &Subscriber, publisher: u16, publication: u32) {
         if let Some(closed) = self.closed

@@ -49,6 +49,8 @@ pub(super) struct Published {
 pub(super) struct PublisherSocket {
     pub(super) number: u16,
     pub(super) socket: std::os::fd::OwnedFd,
+    /// What came behind the server's last answer.
+    pub(super) leftover: Vec<u8>,
 }
 
 impl<'p> Station<'p> {
@@ -80,10 +82,12 @@ impl<'p> Station<'p> {
         for dialed in dialed {
             station.open(dialed, true);
         }
-        for PublisherSocket { number, socket } in publishers {
+        for PublisherSocket { number, socket, mut leftover } in publishers {
             let wire = station.cast.subscribers.len() + usize::from(number);
             station.cast.publishers[usize::from(number)].ended = false;
             station.wires.insert(wire, socket);
+            station.cast.on_bytes(wire, &mut leftover, station.wires.out(wire));
+            station.wires.flush(wire);
         }
         Ok(station)
     }

@@ -121,6 +121,14 @@ impl Subscriber {
         }
     }
 
+    /// The server ended the subscription: nothing more will come, and the connection goes.
+    pub(super) fn on_unsubscribed(&mut self, code: u16, out: &mut Vec<u8>, key: [u8; 4]) {
+        if self.state == State::Open {
+            encode::append_close_masked(out, Some(CloseCode::NORMAL), "", key);
+            self.state = State::Over(End::Policy(code));
+        }
+    }
+
     /// Accounts for the connection, which is over. `tail` is one more than the last number of each
     /// publisher on this channel, known once all is published.
     pub(super) fn bury(&mut self, traces: &mut [Trace], tail: Option<&[u32]>) -> Option<Life> {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::counting::allocations;
 use crate::schedule::Schedule;
+use crate::session::Protocol;
 use crate::steady_server::{self, Speech};
 
 /// Allocations of the generator's thread while 2,000 messages come back, after 1,000 others.
@@ -11,7 +12,7 @@ fn allocations_under(load: Load) -> usize {
     servers.into_iter().for_each(|server| steady_server::serve(server, Speech::WebSocket, vec![]));
     let window = Window { start_ns: 0, end_ns: u64::MAX };
     let mut meter = Meter::whole(window);
-    let mut generator = Generator::new(dialed, 64, false).expect("a ring");
+    let mut generator = Generator::new(dialed, 64, Protocol::Raw, false).expect("a ring");
     generator.traffic.begin(load, window);
     for index in 0..CONNECTIONS {
         generator.traffic.pump(index, &mut generator.driver);

@@ -7,8 +7,10 @@
 //!
 //! With `--against` the least WebSocket echo, or a paced `uring_send`, takes turns with a server,
 //! both driven and counted by the same generator: the ratio says how far that server is from the
-//! limit. With `--generator` the generator takes turns with the bare client half.
+//! limit. With `--baseline` two ways through one server take turns instead, which tells what a
+//! protocol costs. With `--generator` the generator takes turns with the bare client half.
 
+mod decision;
 mod echo_half;
 mod fan_half;
 mod framing;
@@ -22,6 +24,7 @@ mod round;
 mod spread;
 mod wire;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread;
@@ -34,9 +37,10 @@ use crate::cli::{self, Verdict, complain, say};
 use crate::dial;
 use crate::fanout::{FanoutError, PublishUrl, SIZE_MIN};
 use crate::generator::GeneratorError;
+use crate::session::{SessionArgs, SessionError};
 use crate::target::Target;
-use report::{Comparison, Figures, GeneratorCost, Offered, Report};
-use round::{Bare, Sample};
+use report::{Beside, Comparison, Figures, GeneratorCost, Offered, Report};
+use round::{Bare, Sample, Way};
 
 /// What `limit` takes.
 #[derive(Clone, Debug, Args)]
@@ -68,6 +72,14 @@ pub(crate) struct LimitArgs {
     /// the URL above, else bench.
     #[arg(long, value_name = "URL", requires_all = ["against", "rate"])]
     publish: Option<PublishUrl>,
+    /// Another way through that server, such as 'ws://127.0.0.1:8000/raw?channel=bench', to hold
+    /// the one of --against and --protocol against: the same rate, and payloads that make for the
+    /// same bytes on the wire. Takes the place of uring_send.
+    #[arg(long, value_name = "URL", requires = "publish")]
+    baseline: Option<Target>,
+    /// How a connection to --against subscribes.
+    #[command(flatten)]
+    session: SessionArgs,
     /// Publications a second: measures a paced uring_send too, fed by a publisher and received by
     /// subscribers as those of `fanout` are.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
@@ -132,12 +144,25 @@ pub(crate) enum LimitError {
     Size,
     #[error(transparent)]
     Fanout(#[from] FanoutError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error("--protocol centrifuge is held against another way: name it with --baseline")]
+    NoBaseline,
+    #[error("two ways through a server are published to over HTTP: give --publish an http:// URL")]
+    PublishWay,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &LimitArgs) -> Result<Verdict, LimitError> {
     if args.rate.is_some() && args.size < SIZE_MIN {
         return Err(LimitError::Size);
+    }
+    args.session.check()?;
+    if args.session.is_centrifuge() && args.baseline.is_none() {
+        return Err(LimitError::NoBaseline);
+    }
+    if args.baseline.is_some() && matches!(args.publish, Some(PublishUrl::WebSocket(_))) {
+        return Err(LimitError::PublishWay);
     }
     dial::raise_file_limit();
     let report = match (&args.against, args.server_pid) {
@@ -183,25 +208,75 @@ fn measure(args: &LimitArgs) -> Result<Report, LimitError> {
 /// The limit and the server, in turn.
 fn compare(args: &LimitArgs, target: &Target, pid: u32) -> Result<Report, LimitError> {
     let (rounds, duration) = args.seconds();
-    let (limit, server) = match &args.publish {
+    let against = args.publish.as_ref().map(|publish| Way {
+        target,
+        session: args.session.is_centrifuge().then_some(&args.session),
+        publish,
+        size: args.size,
+    });
+    let (limit, server) = match against {
         None => in_turn(
             rounds,
             || round::echo_ws_minimal(args, duration),
             || round::echo_against(target, pid, args, duration),
         )?,
-        Some(publish) => in_turn(
-            rounds,
-            || round::uring_send_paced(args, duration),
-            || round::fan_against(target, publish, pid, args, duration),
-        )?,
+        Some(way) => match &args.baseline {
+            None => in_turn(
+                rounds,
+                || round::uring_send_paced(args, duration),
+                || round::fan_against(way, pid, args, duration),
+            )?,
+            Some(baseline) => two_ways(args, way, baseline, pid)?,
+        },
     };
     let offered = args.publish.as_ref().and(args.rate).map(|rate| {
         let sockets = f64::from(args.sockets);
         // One publication may lie across an edge of its round.
         Offered { per_s: rate as f64 * sockets, edge_per_s: sockets / duration.as_secs_f64() }
     });
-    let comparison = Comparison::new(&limit, &server, offered);
+    let beside = match (&args.baseline, offered) {
+        (_, None) => Beside::Echo,
+        (None, Some(_)) => Beside::Paced,
+        (Some(_), Some(_)) => Beside::Baseline,
+    };
+    let comparison = Comparison::new(&limit, &server, beside, offered);
     Ok(Report::of_comparison(args, rounds, duration, comparison))
+}
+
+/// Two ways through one server, in turn. What a message of the one takes on the wire beside its
+/// payload is learned from its last round, and the payloads of the other are larger by as much.
+fn two_ways(
+    args: &LimitArgs,
+    way: Way<'_>,
+    baseline: &Target,
+    pid: u32,
+) -> Result<(Vec<Sample>, Vec<Sample>), LimitError> {
+    let (rounds, duration) = args.seconds();
+    let wire_bytes = Cell::new(0.0);
+    let against = |duration| {
+        let sample = round::fan_against(way, pid, args, duration)?;
+        wire_bytes.set(sample.wire_bytes.unwrap_or_default());
+        Ok(sample)
+    };
+    against(duration.min(LEARN_TIME))?;
+    in_turn(
+        rounds,
+        || {
+            let size = payload_size(wire_bytes.get()).max(SIZE_MIN);
+            let other = Way { target: baseline, session: None, size, ..way };
+            round::fan_against(other, pid, args, duration)
+        },
+        || against(duration),
+    )
+}
+
+/// Bytes of the payload whose unmasked frame has `frame_size` (RFC 6455 section 5.2).
+fn payload_size(frame_size: f64) -> usize {
+    match frame_size.round() as usize {
+        size @ ..=127 => size.saturating_sub(2),
+        size @ 128..=65_539 => size - 4,
+        size => size - 10,
+    }
 }
 
 /// The bare client half and the generator, in turn, against the least WebSocket echo.
@@ -276,6 +351,9 @@ fn limit_size(text: &str) -> Result<usize, String> {
 /// Rounds of each figure.
 const ROUNDS: u32 = 4;
 
+/// How long a protocol's frames are looked at before the first round.
+const LEARN_TIME: Duration = Duration::from_millis(500);
+
 /// How long memory is copied.
 const COPY_TIME: Duration = Duration::from_millis(200);
 
@@ -288,6 +366,16 @@ mod tests {
         assert_eq!("0,1".parse(), Ok(Cpus { server: 0, client: 1 }));
         for wrong in ["", "0", "0,", "0,1,2", "a,b"] {
             assert!(wrong.parse::<Cpus>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_payload_fills_its_frame() {
+        for size in [34, 125, 126, 1_000, 65_535, 65_536, 100_000] {
+            let mut frame = Vec::new();
+            let kind = tidegate::ws::MessageKind::Text;
+            tidegate::ws::encode::append_message(&mut frame, kind, &vec![b'x'; size]);
+            assert_eq!(payload_size(frame.len() as f64 + 0.2), size);
         }
     }
 

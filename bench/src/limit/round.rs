@@ -8,11 +8,12 @@ use super::framing::Framing;
 use super::half::Shared;
 use super::meter::{Meter, Reading};
 use super::{Cpus, LimitArgs, LimitError, echo_half, fan_half, ping_half, relay_half, wire};
-use crate::dial::{self, Opening};
+use crate::dial::{self, Opening, Place};
 use crate::fanout::{self, FanoutArgs, PublishUrl};
 use crate::generator::Generator;
 use crate::output;
 use crate::server::Usage;
+use crate::session::{Protocol, SessionArgs};
 use crate::tally::Tally;
 use crate::target::Target;
 use crate::traffic::{Load, Window};
@@ -51,6 +52,8 @@ pub(super) struct Sample {
     pub(super) client_ns: f64,
     /// Messages a second.
     pub(super) rate: f64,
+    /// Bytes on the wire a message, headers of frames included.
+    pub(super) wire_bytes: Option<f64>,
 }
 
 /// Measures `bare` for `duration`.
@@ -120,6 +123,7 @@ fn observe(shared: &Shared, duration: Duration) -> Result<Sample, String> {
             server,
             client_ns: client.per_message(client.cpu_ns),
             rate: server.messages as f64 / elapsed.as_secs_f64(),
+            wire_bytes: None,
         }),
         _ => {
             let told = |half: Option<Reading>| {
@@ -196,22 +200,34 @@ pub(super) fn uring_send_paced(args: &LimitArgs, duration: Duration) -> Result<S
         let [target, publish] = ["", "publish"].map(|path| format!("ws://{address}/{path}"));
         let target = target.parse().expect("an address makes a URL");
         let publish = publish.parse().expect("an address makes a URL");
-        let sample = fan_of(&target, &publish, args, duration, || shared.read_server());
+        let way = Way { target: &target, session: None, publish: &publish, size: args.size };
+        let sample = fan_of(way, args, duration, || shared.read_server());
         shared.stop();
         join(server)?;
         sample
     })
 }
 
+/// One way through a server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way<'a> {
+    /// Where subscribers connect to.
+    pub(super) target: &'a Target,
+    /// How they subscribe, if the URL alone does not do it.
+    pub(super) session: Option<&'a SessionArgs>,
+    pub(super) publish: &'a PublishUrl,
+    /// Bytes of a payload.
+    pub(super) size: usize,
+}
+
 /// Measures another server's fan-out the same way.
 pub(super) fn fan_against(
-    target: &Target,
-    publish: &PublishUrl,
+    way: Way<'_>,
     pid: u32,
     args: &LimitArgs,
     duration: Duration,
 ) -> Result<Sample, LimitError> {
-    let sample = fan_of(target, publish, args, duration, || read_process(pid))?;
+    let sample = fan_of(way, args, duration, || read_process(pid))?;
     sample.worked(pid)
 }
 
@@ -246,11 +262,11 @@ fn echo_of(
     let measured = move || -> Result<Sample, LimitError> {
         let opening =
             Opening { total: count, ramp: Duration::ZERO, sources: None, compression: false };
-        let dialing = dial::dial_all(&opening, 0..count, |_| target)?;
+        let dialing = dial::dial_all(&opening, 0..count, |_| Place::from(target))?;
         if let Some(cause) = dialing.failures.into_keys().next() {
             return Err(LimitError::Dial(cause));
         }
-        let generator = Generator::new(dialing.open, args.size, false)?;
+        let generator = Generator::new(dialing.open, args.size, Protocol::Raw, false)?;
         let start_ns = WARM_UP.as_nanos() as u64;
         let window = Window { start_ns, end_ns: start_ns + duration.as_nanos() as u64 };
         let start = Instant::now() + START_DELAY;
@@ -263,18 +279,18 @@ fn echo_of(
     on_client_core(args, measured)
 }
 
-/// A fan-out at the rate asked for against `target`, measured the same way.
+/// A fan-out at the rate asked for, measured the same way.
 fn fan_of(
-    target: &Target,
-    publish: &PublishUrl,
+    way: Way<'_>,
     args: &LimitArgs,
     duration: Duration,
     read: impl Fn() -> Result<Reading, LimitError> + Send,
 ) -> Result<Sample, LimitError> {
     let rate = args.rate.expect("asked for with a fan-out");
     let times = [FAN_WARM_UP, duration];
-    let (target, publish) = (target.clone(), publish.clone());
-    let fanout = FanoutArgs::of_everyone(target, args.sockets, publish, times, rate, args.size);
+    let Way { target, session, publish, size } = way;
+    let (target, publish, session) = (target.clone(), publish.clone(), session.cloned());
+    let fanout = FanoutArgs::of_everyone(target, session, args.sockets, publish, times, rate, size);
     let measured = move || -> Result<Sample, LimitError> {
         let mut readings = Vec::new();
         let driven = fanout::drive(&fanout, &mut || readings.push(read()))?;
@@ -328,6 +344,7 @@ fn sample(
         server,
         client_ns: tally.cpu_ns as f64 / tally.received_in_window as f64,
         rate: tally.received_in_window as f64 / duration.as_secs_f64(),
+        wire_bytes: tally.bytes_per_delivery(),
     })
 }
 

@@ -21,6 +21,11 @@ pub(crate) fn page(run: &Recorded) -> String {
     out
 }
 
+/// The run's latency by percentile as an SVG image; `None` for a run without latencies.
+pub(crate) fn image(run: &Recorded) -> Option<String> {
+    plots::percentile_image(run, &title(run))
+}
+
 fn write_page(out: &mut String, run: &Recorded) -> std::fmt::Result {
     let title = title(run);
     writeln!(

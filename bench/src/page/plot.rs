@@ -13,6 +13,13 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
 
+/// Room above the drawing of an image, where its title and key stand, and where in it they do.
+const HEAD: f64 = 48.0;
+const TITLE_BASELINE: f64 = 22.0;
+const KEY_BASELINE: f64 = 42.0;
+const KEY_WIDTH: f64 = 110.0;
+const KEY_LINE: f64 = 22.0;
+
 /// A line of a plot.
 #[derive(Debug)]
 pub(super) struct Series {
@@ -133,6 +140,52 @@ fn write_figure(
         out,
         "</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}. {about}\">"
     )?;
+    write_drawing(out, x, y, series)?;
+    writeln!(out, "</svg></figure>")
+}
+
+/// The plot as an image of its own, title and key in it, in colours that suit light and dark.
+pub(super) fn image(title: &str, about: &str, x: &Axis, y: &Axis, series: &[Series]) -> String {
+    let mut out = String::new();
+    write_image(&mut out, title, about, x, y, series).expect("writing to a string does not fail");
+    out
+}
+
+fn write_image(
+    out: &mut String,
+    title: &str,
+    about: &str,
+    x: &Axis,
+    y: &Axis,
+    series: &[Series],
+) -> std::fmt::Result {
+    writeln!(
+        out,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 {top} {WIDTH} {height}\" \
+         role=\"img\" aria-label=\"{title}. {about}\">\n<style>\n{style}</style>\n\
+         <rect class=\"paper\" y=\"{top}\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
+         <text class=\"title\" x=\"{LEFT}\" y=\"{title_y}\">{title}</text>",
+        top = -HEAD,
+        height = HEIGHT + HEAD,
+        style = include_str!("image.css"),
+        title_y = TITLE_BASELINE - HEAD,
+    )?;
+    for (index, Series { name, class, .. }) in (0u8..).zip(series) {
+        let (key_x, key_y) = (LEFT + KEY_WIDTH * f64::from(index), KEY_BASELINE - HEAD);
+        write!(
+            out,
+            "<path class=\"key {class}\" d=\"M{key_x} {:.1}h{KEY_LINE}\"/>\
+             <text x=\"{:.1}\" y=\"{key_y:.1}\">{name}</text>",
+            key_y - 4.0,
+            key_x + KEY_LINE + 6.0,
+        )?;
+    }
+    write_drawing(out, x, y, series)?;
+    writeln!(out, "</svg>")
+}
+
+/// Axes and lines.
+fn write_drawing(out: &mut String, x: &Axis, y: &Axis, series: &[Series]) -> std::fmt::Result {
     write_axes(out, x, y)?;
     for Series { class, points, shape, .. } in series {
         if *shape == Shape::Dots || points.len() == 1 {
@@ -148,7 +201,7 @@ fn write_figure(
         }
         write!(out, "\"/>")?;
     }
-    writeln!(out, "</svg></figure>")
+    Ok(())
 }
 
 fn write_axes(out: &mut String, x: &Axis, y: &Axis) -> std::fmt::Result {

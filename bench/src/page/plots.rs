@@ -1,6 +1,6 @@
 //! Which plots a run has: latency by percentile, latency over time, rate over time.
 
-use super::plot::{Axis, Series, figure};
+use super::plot::{Axis, Series, figure, image};
 use super::{grouped, plain, time};
 use crate::output::{Point, Sample, SampleLatency};
 use crate::recorded::{Recorded, number};
@@ -13,9 +13,25 @@ pub(super) fn all(run: &Recorded) -> String {
     [by_percentile(run), latency_over_time(run), rate_over_time(run)].concat()
 }
 
-/// Both curves on one pair of axes: where they part is what counting from sending hides.
 fn by_percentile(run: &Recorded) -> String {
-    let Some(latency) = &run.latency_us else { return String::new() };
+    percentiles(run, |x, y, series| figure("Latency by percentile", BY_PERCENTILE, x, y, series))
+        .unwrap_or_default()
+}
+
+/// Latency by percentile as an image of its own, under `title`; `None` without latencies.
+pub(super) fn percentile_image(run: &Recorded, title: &str) -> Option<String> {
+    percentiles(run, |x, y, series| image(title, BY_PERCENTILE, x, y, series))
+}
+
+/// What the plot of percentiles says.
+const BY_PERCENTILE: &str = "Both lines together mean that no message waited to be sent";
+
+/// Both curves on one pair of axes: where they part is what counting from sending hides.
+fn percentiles(
+    run: &Recorded,
+    draw: impl FnOnce(&Axis, &Axis, &[Series]) -> String,
+) -> Option<String> {
+    let latency = run.latency_us.as_ref()?;
     let count = number(latency, "count").unwrap_or(1.0).max(10.0);
     let end = count.log10();
     // At 100 % one value is left; the axis ends there instead of never.
@@ -28,7 +44,7 @@ fn by_percentile(run: &Recorded) -> String {
         Series::line("from sent", "second dashed", points(|p| p.latency_raw_us)),
     ];
     if run.percentiles.is_empty() {
-        return String::new();
+        return None;
     }
     let labels = ["0", "90", "99", "99.9", "99.99", "99.999", "99.9999", "99.99999"];
     let ticks = (0..).zip(labels).map(|(nines, label)| (f64::from(nines), label.to_owned()));
@@ -41,8 +57,7 @@ fn by_percentile(run: &Recorded) -> String {
     };
     let values = series.iter().flat_map(|series| &series.points).map(|(_, value)| *value);
     let y = Axis::log(values, "", time);
-    let about = "Both lines together mean that no message waited to be sent";
-    figure("Latency by percentile", about, &x, &y, &series)
+    Some(draw(&x, &y, &series))
 }
 
 fn latency_over_time(run: &Recorded) -> String {

@@ -33,6 +33,21 @@ fn run() -> Recorded {
 }
 
 #[test]
+fn an_image_stands_by_itself() {
+    let image = image(&run()).expect("there are latencies");
+    assert!(image.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{image}");
+    assert_eq!(image.matches("<polyline").count(), 2);
+    for wanted in ["from due", "from sent", "99", "echo: 50\u{202f}000 messages/s"] {
+        assert!(image.contains(wanted), "{wanted}\n{image}");
+    }
+    for unwanted in ["https://", "<script", "href", "url(", "@import", "NaN", "inf"] {
+        assert!(!image.contains(unwanted), "{unwanted}");
+    }
+    let without = Recorded::parse(r#"{"scenario": {"command": "idle"}}"#).expect("JSON");
+    assert_eq!(super::image(&without), None);
+}
+
+#[test]
 fn a_page_holds_everything_and_asks_for_nothing() {
     let page = page(&run());
     for wanted in [

@@ -7,9 +7,10 @@ use clap::Args;
 
 use crate::cli::{ConnectArgs, HandshakeArgs, MAX_SIZE, duration};
 use crate::dial::Sources;
-use crate::fanout::{FanoutArgs, Protocol, PublishUrl};
+use crate::fanout::{FanoutArgs, PublishUrl};
 use crate::output::OutputArgs;
 use crate::pinning::Pin;
+use crate::session::SessionArgs;
 use crate::slo::Slo;
 use crate::target::Target;
 
@@ -71,9 +72,9 @@ pub(crate) struct PlanArgs {
     /// Bytes of a message's payload.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(34..=MAX_SIZE as i64))]
     pub(crate) size: u32,
-    /// How a connection subscribes.
-    #[arg(long, value_enum, default_value_t = Protocol::Raw)]
-    pub(crate) protocol: Protocol,
+    /// What a connection does once it is upgraded.
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
     /// A text each subscriber sends when it is open; {channel} stands for the channel's name.
     #[arg(long, value_name = "TEXT")]
     pub(crate) subscribe: Option<String>,
@@ -124,6 +125,7 @@ impl PlanArgs {
             server_cpu: self.server_cpu,
             slo: Some(self.slo.clone()),
             json: None,
+            session: self.session.clone(),
             output: self.output(),
         }
     }
@@ -139,7 +141,6 @@ impl PlanArgs {
             warm_up: self.warm_up,
             channels: 1,
             zipf: None,
-            protocol: self.protocol,
             subscribe: self.subscribe.clone(),
             publishers: None,
             api_key: self.api_key.clone(),

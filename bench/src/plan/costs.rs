@@ -166,6 +166,7 @@ mod tests {
             rate,
             achieved: rate as f64,
             deliveries_per_s: (rate * u64::from(connections)) as f64,
+            bytes_per_delivery: None,
             p50_us: None,
             p99_us: None,
             raw_p99_us: None,

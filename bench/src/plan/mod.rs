@@ -27,6 +27,7 @@ use crate::cli::{Verdict, say};
 use crate::output::FileError;
 use crate::page;
 use crate::recorded::Recorded;
+use crate::session::SessionError;
 use crate::{dial, output};
 use probe::ProbeError;
 use report::Report;
@@ -39,6 +40,8 @@ pub(crate) enum PlanError {
     Bounds(u64),
     #[error("the window and its warm-up are too long for --max-rate: {0} publications at most")]
     Publications(u64),
+    #[error(transparent)]
+    Session(#[from] SessionError),
     #[error(transparent)]
     Probe(#[from] ProbeError),
     #[error(transparent)]
@@ -66,6 +69,10 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Verdict, PlanError> {
 
 /// What no single flag can tell.
 fn check(args: &PlanArgs) -> Result<(), PlanError> {
+    match &args.publish {
+        Some(_) => args.session.check()?,
+        None => args.session.check_echo()?,
+    }
     if args.lowest_rate() > args.max_rate {
         return Err(PlanError::Bounds(args.lowest_rate()));
     }

@@ -19,6 +19,8 @@ pub(super) struct Machine {
 pub(super) struct Wire {
     /// Bytes of a message's payload.
     pub(super) payload: usize,
+    /// Bytes a message took, headers of frames included, if that was measured.
+    pub(super) message: Option<f64>,
 }
 
 /// The needs of `target`, and the name of the one that this machine meets least, if any of it is
@@ -124,13 +126,14 @@ fn bandwidth(target: &Target, machine: &Machine, wire: Wire) -> Need {
         126..65_536 => 4.0,
         _ => 10.0,
     };
-    let message = wire.payload as f64 + header;
+    // What the protocol puts around a payload is in what was measured.
+    let message = wire.message.unwrap_or(wire.payload as f64 + header);
     let packets = (message / SEGMENT).ceil();
     let bits = 8.0 * target.deliveries_per_s * (message + packets * PACKET_OVERHEAD);
     let basis = format!(
         "computed: {} bytes and {:.0} of headers, {packets:.0} packet{} each; the link is as given",
         wire.payload,
-        header + packets * PACKET_OVERHEAD,
+        message - wire.payload as f64 + packets * PACKET_OVERHEAD,
         if packets > 1.0 { "s" } else { "" }
     );
     let load = target.load_percent / 100.0;
@@ -213,7 +216,8 @@ mod tests {
 
     #[test]
     fn costs_times_target_is_the_need() {
-        let (needs, first) = needs(&target(), &costs(), &machine(), Wire { payload: 64 });
+        let (needs, first) =
+            needs(&target(), &costs(), &machine(), Wire { payload: 64, message: None });
         let of = |name: &str| needs.iter().find(|need| need.name == name).expect(name).clone();
         let near = |found: Option<f64>, wanted: f64| {
             let found = found.expect("a figure");
@@ -235,9 +239,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_protocol_puts_around_a_payload_takes_bandwidth() {
+        let bits = |message| bandwidth(&target(), &machine(), Wire { payload: 64, message }).amount;
+        let more = bits(Some(146.0)).expect("known") - bits(None).expect("known");
+        assert!((more / (8.0 * 80.0 * target().deliveries_per_s) - 1.0).abs() < 1e-9, "{more}");
+    }
+
+    #[test]
     fn what_was_not_measured_is_not_invented() {
-        let (needs, first) =
-            needs(&target(), &Costs::default(), &machine(), Wire { payload: 70_000 });
+        let (needs, first) = needs(
+            &target(),
+            &Costs::default(),
+            &machine(),
+            Wire { payload: 70_000, message: None },
+        );
         for name in ["memory", "cores"] {
             let need = needs.iter().find(|need| need.name == name).expect(name);
             assert_eq!((need.amount, need.share_percent), (None, None));

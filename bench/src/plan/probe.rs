@@ -74,6 +74,7 @@ pub(super) fn window(args: &PlanArgs, connections: u32, rate: u64) -> Result<Win
         rate,
         achieved: report.rate_achieved(),
         deliveries_per_s: tally.received_in_window as f64 / seconds,
+        bytes_per_delivery: tally.bytes_per_delivery(),
         p50_us: at(&tally.latency, 0.5),
         p99_us: at(&tally.latency, 0.99),
         raw_p99_us: at(&tally.latency_raw, 0.99),

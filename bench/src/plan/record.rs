@@ -70,6 +70,8 @@ pub(crate) struct Window {
     pub(crate) rate: u64,
     pub(crate) achieved: f64,
     pub(crate) deliveries_per_s: f64,
+    /// Bytes on the wire, frames with their headers.
+    pub(crate) bytes_per_delivery: Option<f64>,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
     pub(crate) raw_p99_us: Option<f64>,

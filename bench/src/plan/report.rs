@@ -9,14 +9,13 @@ use serde_json::Value;
 
 use crate::cli::Verdict;
 use crate::environment::Environment;
-use crate::fanout::Protocol;
 use crate::report::Tool;
 use crate::slo::Metric;
 
 use super::PlanArgs;
 use super::needs::{self, Machine, Wire};
-use super::record::{Line, Need, Plan, Search, Target};
-use super::search::{REPEATS, Wall};
+use super::record::{Line, Need, Plan, Search, Target, Window};
+use super::search::{Outcome, REPEATS, Wall};
 use super::survey::Survey;
 use super::usl::{self, Usl};
 
@@ -71,7 +70,10 @@ impl Report {
         let target = target(args);
         notes.extend(fleet(&target, &survey.searches));
         notes.extend(full(&survey, machine.cores));
-        let wire = Wire { payload: args.size as usize };
+        let passed = |window: &&Window| window.outcome == Outcome::Pass;
+        let last = survey.measured.windows.iter().rfind(passed);
+        let message = last.and_then(|window| window.bytes_per_delivery);
+        let wire = Wire { payload: args.size as usize, message };
         let (needs, runs_out_first) = needs::needs(&target, &costs, &machine, wire);
         let verdict = verdict(&survey);
         Self {
@@ -88,10 +90,7 @@ impl Report {
                 window_s: args.window.as_secs_f64(),
                 warm_up_s: args.warm_up.as_secs_f64(),
                 threads: args.threads,
-                protocol: has_fanout.then_some(match args.protocol {
-                    Protocol::Raw => "raw",
-                    Protocol::None => "none",
-                }),
+                protocol: has_fanout.then_some(args.session.protocol.name()),
                 server_pid: args.server_pid,
                 server_cpu: args.server_cpu,
             },

@@ -215,6 +215,7 @@ mod tests {
             rate,
             achieved: rate as f64,
             deliveries_per_s,
+            bytes_per_delivery: None,
             p50_us: None,
             p99_us: None,
             raw_p99_us: None,

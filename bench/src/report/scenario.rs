@@ -23,6 +23,8 @@ pub(super) struct ScenarioReport {
     server_cpu: Option<usize>,
     source_ip: Option<String>,
     pub(super) compression: bool,
+    protocol: Option<&'static str>,
+    channel: Option<String>,
     #[serde(flatten)]
     fanout: FanoutScenario,
 }
@@ -32,7 +34,6 @@ pub(super) struct ScenarioReport {
 pub(crate) struct FanoutScenario {
     pub(crate) publish: Option<String>,
     pub(crate) publishers: Option<u16>,
-    pub(crate) protocol: Option<&'static str>,
     pub(crate) subscribe: Option<String>,
     pub(crate) channels: Option<u16>,
     pub(crate) zipf: Option<f64>,
@@ -50,6 +51,7 @@ impl ScenarioReport {
     ) -> Self {
         // The handshakes of `connect` are done when they are done, and no message is sent.
         let timed = command != "connect";
+        let session = &connect.session;
         Self {
             command,
             url: connect.url.to_string(),
@@ -68,6 +70,9 @@ impl ScenarioReport {
             server_cpu: connect.server_cpu,
             source_ip: connect.source_ip.map(|sources| sources.to_string()),
             compression: connect.compression,
+            protocol: (session.is_centrifuge() || command == "fanout")
+                .then_some(session.protocol.name()),
+            channel: session.is_centrifuge().then(|| session.channel().to_owned()),
             fanout,
         }
     }

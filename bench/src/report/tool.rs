@@ -21,23 +21,23 @@ impl Tool {
     }
 }
 
-/// The command line as it may be shown: without the key of an API.
+/// The command line as it may be shown: without keys and tokens.
 fn command_line(arguments: impl Iterator<Item = String>) -> String {
     let mut shown: Vec<String> = Vec::new();
     for argument in arguments {
-        let after_name = shown.last().is_some_and(|last| last == API_KEY);
-        let named = argument.strip_prefix(API_KEY).is_some_and(|rest| rest.starts_with('='));
-        shown.push(match (after_name, named) {
+        let after_name = shown.last().is_some_and(|last| SECRETS.contains(&last.as_str()));
+        let name = argument.split_once('=').map_or("", |(name, _)| name);
+        shown.push(match (after_name, SECRETS.contains(&name)) {
             (true, _) => HIDDEN.to_owned(),
-            (_, true) => format!("{API_KEY}={HIDDEN}"),
+            (_, true) => format!("{name}={HIDDEN}"),
             (false, false) => argument,
         });
     }
     shown.join(" ")
 }
 
-/// Whose value is a secret.
-const API_KEY: &str = "--api-key";
+/// Whose values are secret.
+const SECRETS: [&str; 2] = ["--api-key", "--token"];
 
 /// What stands for it.
 const HIDDEN: &str = "...";
@@ -51,6 +51,8 @@ mod tests {
         for (line, shown) in [
             ("bench fanout --api-key secret --rate 1", "bench fanout --api-key ... --rate 1"),
             ("bench fanout --api-key=secret", "bench fanout --api-key=..."),
+            ("bench idle --token a.b.c --quiet", "bench idle --token ... --quiet"),
+            ("bench idle --token=a.b=c", "bench idle --token=..."),
             ("bench fanout --api-keys", "bench fanout --api-keys"),
         ] {
             assert_eq!(command_line(line.split(' ').map(str::to_owned)), shown);

@@ -20,6 +20,7 @@ use crate::cli::EchoArgs;
 use crate::report::Report;
 use crate::run::{Outcome, Pace, Scenario};
 use crate::schedule::Schedule;
+use crate::session::Protocol;
 use crate::traffic::{Load, REPLY_TIMEOUT, Traffic};
 
 pub(super) const MILLISECOND: u64 = 1_000_000;
@@ -121,7 +122,7 @@ struct World {
 
 impl World {
     fn new(run: Run) -> Self {
-        let mut traffic = Traffic::new(run.connections as usize, 64, false);
+        let mut traffic = Traffic::new(run.connections as usize, 64, Protocol::Raw, false);
         for index in 0..run.connections {
             traffic.add(Sock::from_index(index));
         }

@@ -1,6 +1,7 @@
 //! Tests of the loader: sources, precedence, messages, the printed defaults.
 
 mod channels;
+mod token;
 mod values;
 
 use std::fs;

@@ -9,6 +9,7 @@ mod query;
 mod refusal;
 
 use super::channel::{Identity, Namespaces};
+use super::claims::{ConnectClaims, ServerSubscription, TokenText};
 use crate::id::ChannelName;
 use crate::ws::handshake::{DeflatePolicy, HandshakeError, Request, Upgrade};
 
@@ -42,6 +43,15 @@ pub enum Admitted<'a> {
         /// What it is for.
         entry: Entry,
     },
+    /// As [`Admitted::Socket`] on `/raw`, once the token is checked and [`admit_user`] has decided.
+    ShowsToken {
+        /// The handshake, whose 101 is still to be sent.
+        upgrade: Upgrade<'a>,
+        /// What was asked for and is not granted yet.
+        wish: RawEntry,
+        /// Who says to be asking.
+        token: TokenText,
+    },
 }
 
 /// A plain page.
@@ -72,6 +82,8 @@ pub struct RawEntry {
     pub channels: Box<[ChannelName]>,
     /// Whether messages of the client are published to the first channel.
     pub publish: bool,
+    /// When the connection ends with its token, in seconds since 1970. `None`: never.
+    pub expire_at: Option<u64>,
 }
 
 /// The subprotocol that is confirmed when offered to the Centrifuge protocol; it need not be.
@@ -99,9 +111,12 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
             // One compressed copy of a publication serves all its subscribers.
             let shared = Some(&DeflatePolicy::SHARED);
             let upgrade = admit_upgrade(request, policy, &[], shared)?;
-            let entry = query::parse(request.query)?;
-            admit_channels(&entry, policy)?;
-            Ok(Admitted::Socket { upgrade, entry: Entry::Raw(entry) })
+            let wish = query::parse(request.query)?;
+            if let Some(token) = token(request)? {
+                return Ok(Admitted::ShowsToken { upgrade, wish, token });
+            }
+            admit_channels(&wish, policy, Identity::Anonymous, &[])?;
+            Ok(Admitted::Socket { upgrade, entry: Entry::Raw(wish) })
         }
         "/connection/websocket" => {
             let upgrade = admit_upgrade(request, policy, &[CENTRIFUGE_JSON], None)?;
@@ -148,9 +163,57 @@ fn admit_upgrade<'a>(
     }
 }
 
-fn admit_channels(entry: &RawEntry, policy: &Policy) -> Result<(), Refusal> {
+/// Decides what the user of a checked token gets of `wish`. What the token subscribes it to is
+/// granted without a look at the channel's options.
+///
+/// # Errors
+/// The first thing that is not allowed.
+pub fn admit_user(
+    wish: RawEntry,
+    claims: &ConnectClaims,
+    policy: &Policy,
+) -> Result<Entry, Refusal> {
+    let who = match &*claims.user {
+        "" => Identity::Anonymous,
+        user => Identity::User(user),
+    };
+    admit_channels(&wish, policy, who, &claims.subscriptions)?;
+    Ok(Entry::Raw(RawEntry { expire_at: claims.expire_at, ..wish }))
+}
+
+/// The token of a request, from its header or, for browsers, which cannot set one, its query.
+fn token(request: &Request<'_>) -> Result<Option<TokenText>, Refusal> {
+    let in_query = query::token(request.query)?;
+    let mut in_header = None;
+    for value in request.values("authorization") {
+        let value = str::from_utf8(value).unwrap_or_default();
+        // Other schemes are for whoever stands before this gateway.
+        let Some((scheme, token)) = value.split_once(' ') else { continue };
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            continue;
+        }
+        if in_header.replace(TokenText::new(token.trim())).is_some() {
+            return Err(Refusal::TokenTwice);
+        }
+    }
+    match (in_header, in_query) {
+        (Some(_), Some(_)) => Err(Refusal::TokenTwice),
+        (in_header, in_query) => Ok(in_header.or(in_query)),
+    }
+}
+
+fn admit_channels(
+    entry: &RawEntry,
+    policy: &Policy,
+    who: Identity<'_>,
+    subscriptions: &[ServerSubscription],
+) -> Result<(), Refusal> {
     for channel in &entry.channels {
-        let decided = policy.channels.decide_subscribe(channel, Identity::Anonymous);
+        let decided = if subscriptions.iter().any(|one| one.channel == *channel) {
+            policy.channels.options(channel).map(drop)
+        } else {
+            policy.channels.decide_subscribe(channel, who)
+        };
         decided.map_err(|denied| Refusal::NotAllowed {
             what: ChannelRight::Subscribe,
             channel: channel.clone(),
@@ -159,7 +222,7 @@ fn admit_channels(entry: &RawEntry, policy: &Policy) -> Result<(), Refusal> {
     }
     if entry.publish {
         let channel = entry.channels.first().expect("an entry has a channel");
-        let decided = policy.channels.decide_publish(channel, Identity::Anonymous, true);
+        let decided = policy.channels.decide_publish(channel, who, true);
         decided.map_err(|denied| Refusal::NotAllowed {
             what: ChannelRight::Publish,
             channel: channel.clone(),
@@ -172,6 +235,7 @@ fn admit_channels(entry: &RawEntry, policy: &Policy) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::super::channel::{Audience, ChannelOptions, Denied};
+    use super::super::claims::Overrides;
     use super::*;
     use crate::ws::handshake::Status;
 
@@ -207,6 +271,7 @@ mod tests {
         Ok(match admit(&request, policy)? {
             Admitted::Page(_) => None,
             Admitted::Socket { entry, .. } => Some(entry),
+            Admitted::ShowsToken { wish, .. } => Some(Entry::Raw(wish)),
         })
     }
 
@@ -243,7 +308,10 @@ mod tests {
     fn channels_are_granted_by_their_options() {
         let entry = decide("GET /raw?channel=news:1&channel=chat:a", UPGRADE, &policy());
         let channels = ["news:1".into(), "chat:a".into()].into();
-        assert_eq!(entry, Ok(Some(Entry::Raw(RawEntry { channels, publish: false }))));
+        assert_eq!(
+            entry,
+            Ok(Some(Entry::Raw(RawEntry { channels, publish: false, expire_at: None })))
+        );
         for (query, refusal) in [
             (
                 "channel=a&channel=x:1",
@@ -300,7 +368,7 @@ mod tests {
             let request = Request::parse(head.as_bytes()).expect("a request");
             match admit(&request, policy).expect("acceptable") {
                 Admitted::Socket { upgrade, .. } => upgrade.deflate(),
-                Admitted::Page(_) => panic!("a page"),
+                Admitted::ShowsToken { .. } | Admitted::Page(_) => panic!("a page"),
             }
         };
         let narrow = "permessage-deflate; server_max_window_bits=9";
@@ -329,5 +397,80 @@ mod tests {
         assert!(refusal.to_string().contains("origins = [\"https://evil.example\"]"));
         let own = format!("{UPGRADE}Origin: http://h:8000\r\n");
         assert_eq!(decide("GET /raw", &own, &policy()), Err(Refusal::ChannelMissing));
+    }
+
+    #[test]
+    fn a_token_stands_in_the_header_or_in_the_query() {
+        let shown = |line: &str, headers: &str| {
+            let head = format!("{line} HTTP/1.1\r\nHost: h:8000\r\n{UPGRADE}{headers}\r\n");
+            let request = Request::parse(head.as_bytes()).expect("a request");
+            match admit(&request, &policy()) {
+                Ok(Admitted::ShowsToken { token, .. }) => Ok(Some(token.expose().to_owned())),
+                Ok(_) => Ok(None),
+                Err(refusal) => Err(refusal),
+            }
+        };
+        let plain = "GET /raw?channel=chat:a";
+        let with_query = "GET /raw?channel=chat:a&token=a%2Bb";
+        for (line, headers, token) in [
+            (plain, "", Ok(None)),
+            (plain, "Authorization: Bearer a.b\r\n", Ok(Some("a.b"))),
+            (plain, "authorization: bearer  a.b \r\n", Ok(Some("a.b"))),
+            (plain, "Authorization: Basic YTpi\r\n", Ok(None)),
+            (plain, "Authorization: Bearer\r\n", Ok(None)),
+            (with_query, "", Ok(Some("a+b"))),
+            (with_query, "Authorization: Basic YTpi\r\n", Ok(Some("a+b"))),
+            (with_query, "Authorization: Bearer a\r\n", Err(Refusal::TokenTwice)),
+            ("GET /raw?channel=chat:a&token=a&token=b", "", Err(Refusal::TokenTwice)),
+            ("GET /raw?channel=chat:a&token=", "", Ok(None)),
+        ] {
+            let token = token.map(|token| token.map(str::to_owned));
+            assert_eq!(shown(line, headers), token, "{line} {headers}");
+        }
+    }
+
+    #[test]
+    fn a_user_gets_what_users_may_and_what_the_token_names() {
+        let users = ChannelOptions {
+            allow_subscribe: Audience::User,
+            allow_publish: Audience::User,
+            ..ChannelOptions::default()
+        };
+        let closed = ChannelOptions::default();
+        let named = [("users".into(), users), ("closed".into(), closed)];
+        let policy = Policy { channels: Namespaces::new(closed, named), ..policy() };
+        let claims = |user: &str, channels: &[&str]| ConnectClaims {
+            user: user.into(),
+            expire_at: Some(9),
+            subscriptions: channels
+                .iter()
+                .map(|channel| ServerSubscription {
+                    channel: (*channel).into(),
+                    info: None,
+                    data: None,
+                    overrides: Overrides::default(),
+                })
+                .collect(),
+            ..ConnectClaims::default()
+        };
+        let denied = Some(Denied::NotPermitted);
+        for (channel, claims, denied) in [
+            ("users:a", claims("ann", &[]), None),
+            ("users:a", claims("", &[]), denied),
+            ("closed:a", claims("ann", &[]), denied),
+            ("closed:a", claims("ann", &["closed:a"]), None),
+            ("closed:a", claims("ann", &["closed:b"]), denied),
+            ("users:a#ann", claims("ann", &[]), None),
+            ("users:a#ann", claims("bob", &[]), Some(Denied::NameRestricted)),
+            ("unknown:a", claims("ann", &["unknown:a"]), Some(Denied::UnknownNamespace)),
+        ] {
+            let wish =
+                RawEntry { channels: [channel.into()].into(), publish: false, expire_at: None };
+            let entry = Entry::Raw(RawEntry { expire_at: Some(9), ..wish.clone() });
+            let expect = denied.map_or(Ok(entry), |denied| {
+                Err(not_allowed(ChannelRight::Subscribe, channel, denied))
+            });
+            assert_eq!(admit_user(wish, &claims, &policy), expect, "{channel} {claims:?}");
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! The query of `/raw`: `channel=A&channel=B&publish=1`.
+//! The query of `/raw`: `channel=A&channel=B&publish=1&token=T`.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::super::claims::TokenText;
 use super::{RawEntry, Refusal};
 use crate::id::ChannelName;
 use crate::limits;
@@ -43,7 +44,27 @@ pub(super) fn parse(query: Option<&str>) -> Result<RawEntry, Refusal> {
     if channels.is_empty() {
         return Err(Refusal::ChannelMissing);
     }
-    Ok(RawEntry { channels: channels.into(), publish })
+    Ok(RawEntry { channels: channels.into(), publish, expire_at: None })
+}
+
+/// The token in the query; an empty one is none.
+///
+/// # Errors
+/// There are two.
+pub(super) fn token(query: Option<&str>) -> Result<Option<TokenText>, Refusal> {
+    let mut found = None;
+    for pair in query.unwrap_or_default().split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if *decode(name) != *b"token" || value.is_empty() {
+            continue;
+        }
+        // What is not UTF-8 is no token either way.
+        let token = TokenText::new(&String::from_utf8_lossy(&decode(value)));
+        if found.replace(token).is_some() {
+            return Err(Refusal::TokenTwice);
+        }
+    }
+    Ok(found)
 }
 
 /// Whether the query of the Centrifuge protocol asks for Protobuf.

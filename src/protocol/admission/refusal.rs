@@ -1,6 +1,7 @@
 //! Why a request gets no 101 and no page.
 
 use super::super::channel::Denied;
+use super::super::claims::TokenRefused;
 use crate::id::ChannelName;
 use crate::limits;
 use crate::ws::handshake::{HandshakeError, Reply, Status};
@@ -81,6 +82,12 @@ pub enum Refusal {
         /// Why not.
         denied: Denied,
     },
+    /// A token in the header and in the query, or twice in one of them.
+    #[error("the request shows more than one token; send one, as Authorization: Bearer or ?token=")]
+    TokenTwice,
+    /// The token does not count.
+    #[error(transparent)]
+    Token(#[from] TokenRefused),
     /// The Centrifuge protocol was asked for in Protobuf.
     #[error(
         "this gateway speaks the Centrifuge protocol in JSON only: offer the subprotocol \
@@ -124,6 +131,8 @@ impl Refusal {
         match self {
             Self::Handshake(error) => error.status(),
             Self::PathUnknown | Self::EchoDisabled => Status::NotFound,
+            Self::Token(refused) if refused.is_temporary() => Status::Unavailable,
+            Self::Token(_) => Status::Unauthorized,
             Self::OriginNotAllowed { .. } | Self::NotAllowed { .. } => Status::Forbidden,
             Self::ChannelMissing
             | Self::ChannelEmpty { .. }
@@ -131,6 +140,7 @@ impl Refusal {
             | Self::ChannelNotUtf8 { .. }
             | Self::ChannelsTooMany
             | Self::PublishMalformed
+            | Self::TokenTwice
             | Self::ProtobufUnknown => Status::BadRequest,
             Self::Full | Self::Overloaded | Self::Draining => Status::Unavailable,
         }
@@ -140,7 +150,12 @@ impl Refusal {
     pub fn append_reply(&self, out: &mut Vec<u8>, head_only: bool) {
         match self {
             Self::Handshake(error) => error.append_reply(out, head_only),
-            Self::Full | Self::Overloaded | Self::Draining => {
+            Self::Token(refused) if !refused.is_temporary() => {
+                // RFC 6750 section 3.
+                let headers = [("WWW-Authenticate", "Bearer error=\"invalid_token\"")];
+                Reply::text(self.status(), &headers, &self.to_string()).append(out, head_only);
+            }
+            Self::Full | Self::Overloaded | Self::Draining | Self::Token(_) => {
                 let seconds = limits::RETRY_AFTER_S.to_string();
                 let headers = [("Retry-After", &*seconds)];
                 Reply::text(self.status(), &headers, &self.to_string()).append(out, head_only);

@@ -1,6 +1,7 @@
 //! The numbers of the Centrifuge protocol: errors, and ends of connections.
 
 use crate::protocol::channel::Denied;
+use crate::protocol::claims::TokenRefused;
 use crate::ws::CloseCode;
 
 /// Why a command failed; the connection goes on.
@@ -22,6 +23,10 @@ pub enum ErrorCode {
     BadRequest,
     /// The channel does not have the feature, or the protocol cannot carry it.
     NotAvailable,
+    /// The token was good once; a new one helps.
+    TokenExpired,
+    /// Too much waits already; the same command may succeed later.
+    TooManyRequests,
     /// The stream no longer has what follows the position given.
     UnrecoverablePosition,
 }
@@ -46,9 +51,19 @@ impl ErrorCode {
         }
     }
 
+    /// What a client is told whose token is refused, if a new or a later try may help.
+    pub fn of_token(refused: TokenRefused) -> Option<Self> {
+        match refused {
+            TokenRefused::Expired => Some(Self::TokenExpired),
+            TokenRefused::KeysUnavailable => Some(Self::Internal),
+            TokenRefused::Overloaded => Some(Self::TooManyRequests),
+            _ => None,
+        }
+    }
+
     /// Whether clients may try the same again.
     pub fn is_temporary(self) -> bool {
-        self == Self::Internal
+        matches!(self, Self::Internal | Self::TooManyRequests)
     }
 
     fn parts(self) -> (u16, &'static str) {
@@ -61,6 +76,8 @@ impl ErrorCode {
             Self::LimitExceeded => (106, "limit exceeded"),
             Self::BadRequest => (107, "bad request"),
             Self::NotAvailable => (108, "not available"),
+            Self::TokenExpired => (109, "token expired"),
+            Self::TooManyRequests => (111, "too many requests"),
             Self::UnrecoverablePosition => (112, "unrecoverable position"),
         }
     }
@@ -71,6 +88,8 @@ impl ErrorCode {
 pub enum Unsubscribed {
     /// A backend wanted it.
     Server,
+    /// The time of its token is over, and no new one came.
+    Expired,
 }
 
 impl Unsubscribed {
@@ -78,6 +97,7 @@ impl Unsubscribed {
     pub fn number(self) -> u16 {
         match self {
             Self::Server => 2000,
+            Self::Expired => 2501,
         }
     }
 
@@ -85,6 +105,7 @@ impl Unsubscribed {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Server => "server unsubscribe",
+            Self::Expired => "subscription expired",
         }
     }
 }
@@ -95,20 +116,22 @@ impl Unsubscribed {
 pub enum Disconnect {
     /// The gateway stops.
     Shutdown,
+    /// The time of the connection's token is over and no new one came, or a backend says so.
+    ConnectionExpired,
     /// A ping was not answered.
     NoPong,
+    /// The token does not count.
+    InvalidToken,
     /// The client broke the rules of the protocol.
     BadRequest,
     /// No connect command came in time.
     Stale,
-    /// Nothing here takes messages of clients.
-    NotAvailable,
     /// A backend wants it to stay away.
     ForceDisconnect,
     /// A backend subscribed it to more channels than it may have.
     ChannelLimit,
-    /// A backend says that its time is over.
-    ConnectionExpired,
+    /// Nothing here takes messages of clients.
+    NotAvailable,
 }
 
 impl Disconnect {
@@ -125,13 +148,14 @@ impl Disconnect {
     fn parts(self) -> (CloseCode, &'static str) {
         let (number, reason) = match self {
             Self::Shutdown => (3001, "shutdown"),
+            Self::ConnectionExpired => (3005, "connection expired"),
             Self::NoPong => (3012, "no pong"),
+            Self::InvalidToken => (3500, "invalid token"),
             Self::BadRequest => (3501, "bad request"),
             Self::Stale => (3502, "stale"),
-            Self::NotAvailable => (3508, "not available"),
             Self::ForceDisconnect => (3503, "force disconnect"),
             Self::ChannelLimit => (3505, "channel limit"),
-            Self::ConnectionExpired => (3005, "connection expired"),
+            Self::NotAvailable => (3508, "not available"),
         };
         (CloseCode::new(number).expect("3000 to 4999 may be sent"), reason)
     }

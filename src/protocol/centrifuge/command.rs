@@ -65,9 +65,9 @@ pub enum Method<'a> {
     /// A call to the backend.
     Rpc,
     /// A new connection token.
-    Refresh,
+    Refresh(Refresh<'a>),
     /// A new subscription token.
-    SubRefresh(Channel<'a>),
+    SubRefresh(SubRefresh<'a>),
     /// The answer to a ping: an empty object.
     Pong,
 }
@@ -109,6 +109,9 @@ const DEPTH_OF_DATA: usize = 2;
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 pub struct Connect<'a> {
+    /// Says who the client is; empty: nobody in particular.
+    #[serde(borrow)]
+    pub token: Text<'a>,
     /// What kind of client it is, for statistics and logs.
     #[serde(borrow)]
     pub name: Text<'a>,
@@ -124,6 +127,9 @@ pub struct Subscribe<'a> {
     /// To what.
     #[serde(borrow)]
     pub channel: Text<'a>,
+    /// Says that it may; empty: the channel's options decide.
+    #[serde(borrow)]
+    pub token: Text<'a>,
     /// Whether what came after `offset` and `epoch` is wanted too.
     #[serde(deserialize_with = "null_is_empty")]
     pub recover: bool,
@@ -182,6 +188,27 @@ pub struct Channel<'a> {
     /// Which.
     #[serde(borrow)]
     pub channel: Text<'a>,
+}
+
+/// What the refresh command says.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct Refresh<'a> {
+    /// The new token of the connection.
+    #[serde(borrow)]
+    pub token: Text<'a>,
+}
+
+/// What the sub_refresh command says.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct SubRefresh<'a> {
+    /// Of which subscription.
+    #[serde(borrow)]
+    pub channel: Text<'a>,
+    /// Its new token.
+    #[serde(borrow)]
+    pub token: Text<'a>,
 }
 
 /// What the history command says.
@@ -297,9 +324,10 @@ struct Wire<'a> {
     ping: Option<Object<Ignored>>,
     send: Option<Object<Ignored>>,
     rpc: Option<Object<Ignored>>,
-    refresh: Option<Object<Ignored>>,
     #[serde(borrow)]
-    sub_refresh: Option<Object<Channel<'a>>>,
+    refresh: Option<Object<Refresh<'a>>>,
+    #[serde(borrow)]
+    sub_refresh: Option<Object<SubRefresh<'a>>>,
 }
 
 /// An object whose fields are of no use here.
@@ -331,10 +359,10 @@ impl<'a> Wire<'a> {
             return Ok(Command { id, method: Method::Send });
         } else if self.rpc.is_some() {
             Method::Rpc
-        } else if self.refresh.is_some() {
-            Method::Refresh
-        } else if let Some(Object(channel)) = self.sub_refresh {
-            Method::SubRefresh(channel)
+        } else if let Some(Object(refresh)) = self.refresh {
+            Method::Refresh(refresh)
+        } else if let Some(Object(refresh)) = self.sub_refresh {
+            Method::SubRefresh(refresh)
         } else if id == 0 {
             return Ok(Command { id, method: Method::Pong });
         } else {

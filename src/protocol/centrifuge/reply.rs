@@ -30,6 +30,8 @@ pub enum Done {
 /// What a subscriber is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Subscribed<'a> {
+    /// Seconds until a new token is due; `None`: never.
+    pub ttl: Option<u64>,
     /// Where the subscription begins, if the channel tells.
     pub position: Option<Position>,
     /// Whether the client may come back and recover.
@@ -42,17 +44,47 @@ pub struct Subscribed<'a> {
     pub publications: &'a [Arc<Entry>],
 }
 
-/// The client is welcome. Pings come every `ping_s` seconds and are to be answered.
-pub fn append_connected(out: &mut Vec<u8>, id: u32, client: ClientKey, ping_s: u64) {
+/// What a client is told that is welcome.
+#[derive(Clone, Copy, Debug)]
+pub struct Connected {
+    /// Its name.
+    pub client: ClientKey,
+    /// Seconds between pings, which are to be answered.
+    pub ping_s: u64,
+    /// Seconds until a new token is due; `None`: never.
+    pub ttl: Option<u64>,
+}
+
+/// The client is welcome.
+pub fn append_connected(out: &mut Vec<u8>, id: u32, connected: &Connected) {
+    let Connected { client, ping_s, ttl } = connected;
     begin(out, id, "connect");
     append(out, format_args!("{{\"client\":\"{client}\",\"version\":\"{VERSION}\""));
+    append_ttl(out, *ttl);
     append(out, format_args!(",\"ping\":{ping_s},\"pong\":true}}}}"));
+}
+
+/// The new token of the connection counts; the next is due in `ttl` seconds, if ever.
+pub fn append_refreshed(out: &mut Vec<u8>, id: u32, client: ClientKey, ttl: Option<u64>) {
+    begin(out, id, "refresh");
+    append(out, format_args!("{{\"client\":\"{client}\",\"version\":\"{VERSION}\""));
+    append_ttl(out, ttl);
+    out.extend_from_slice(b"}}");
+}
+
+/// The new token of the subscription counts; the next is due in `ttl` seconds, if ever.
+pub fn append_sub_refreshed(out: &mut Vec<u8>, id: u32, ttl: Option<u64>) {
+    begin(out, id, "sub_refresh");
+    let start = out.len();
+    append_ttl(out, ttl);
+    end(out, start);
 }
 
 /// The subscription begins.
 pub fn append_subscribed(out: &mut Vec<u8>, id: u32, result: &Subscribed<'_>) {
     begin(out, id, "subscribe");
     let start = out.len();
+    append_ttl(out, result.ttl);
     for (key, value) in [
         ("recoverable", result.recoverable),
         ("recovered", result.recovered),
@@ -216,6 +248,13 @@ fn end(out: &mut Vec<u8>, start: usize) {
     out.extend_from_slice(b"}}");
 }
 
+/// Says when a new token is due, with a comma before it.
+fn append_ttl(out: &mut Vec<u8>, ttl: Option<u64>) {
+    if let Some(ttl) = ttl {
+        append(out, format_args!(",\"expires\":true,\"ttl\":{ttl}"));
+    }
+}
+
 fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     json::append_display(out, text);
 }
@@ -256,7 +295,8 @@ mod tests {
     #[test]
     fn replies_are_what_the_protocol_says() {
         let client = ClientKey::from_random(0);
-        let connected = line(|out| append_connected(out, 1, client, 25));
+        let connected =
+            line(|out| append_connected(out, 1, &Connected { client, ping_s: 25, ttl: None }));
         assert_eq!(
             connected,
             json!({"id": 1, "connect": {
@@ -277,6 +317,7 @@ mod tests {
     #[test]
     fn subscriptions_say_what_holds_and_nothing_else() {
         let plain = Subscribed {
+            ttl: None,
             position: None,
             recoverable: false,
             was_recovering: false,
@@ -316,6 +357,7 @@ mod tests {
     #[test]
     fn pushes_about_one_client_are_lines_too() {
         let how = Subscribed {
+            ttl: None,
             position: Some(position(3)),
             recoverable: true,
             was_recovering: false,

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::token::{Grant, Shown};
 use crate::hub::{ChannelId, Place, Subscription};
 use crate::limits;
+use crate::protocol::channel::Identity;
 use crate::publication::ClientInfo;
 
 /// A client of the Centrifuge protocol: who it is and what it is subscribed to.
@@ -15,6 +17,17 @@ pub(in crate::shard) struct Client {
     subscriptions: Vec<Slot>,
     /// Commands that owners have not answered.
     pub(super) unanswered_count: u16,
+    /// Its connect command was answered with an error: whatever else it says is out of place.
+    pub(super) refused: bool,
+    /// What subscription tokens allowed; by far most subscriptions have none.
+    pub(super) grants: Vec<Grant>,
+    /// The token of the command that is to be carried out next, if it shows one.
+    pub(super) shown: Option<Box<Shown>>,
+}
+
+/// Who a client is to those who decide what it may do.
+pub(super) fn identity(info: &ClientInfo) -> Identity<'_> {
+    if info.user.is_empty() { Identity::Anonymous } else { Identity::User(&info.user) }
 }
 
 /// The place of one subscription.

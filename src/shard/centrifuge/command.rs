@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::super::Core;
 use super::super::slots::{Commands, Held, Until};
+use super::client::identity;
 use crate::hub::{AskedEpoch, HistoryAsk, Since};
 use crate::id::{ChannelName, ClientKey, ConnId};
 use crate::limits;
 use crate::mail::{Ask, AskReply, Asker, Publish, Question, Reply, Request};
 use crate::protocol::centrifuge::code::{Disconnect, ErrorCode};
 use crate::protocol::centrifuge::command::{self, Command, Connect, History, Method, Object};
-use crate::protocol::centrifuge::reply;
-use crate::protocol::channel::Identity;
+use crate::protocol::centrifuge::reply::{self, Connected};
 use crate::publication::{ClientInfo, Payload, PublishOptions};
 use crate::session::Keepalive;
 
@@ -23,6 +23,9 @@ pub(super) enum Outcome {
     Begun,
     /// It could not be begun yet, and neither can what follows.
     Later(Until),
+    /// It was answered with an error that leaves the connection useless: what follows in the same
+    /// message was sent in the hope of another answer, and is passed over.
+    Refused,
     /// It broke the protocol.
     Disconnect(Disconnect),
 }
@@ -44,7 +47,7 @@ impl Core {
                 Err(_) => Outcome::Disconnect(Disconnect::BadRequest),
                 Ok(Some((command, consumed))) => {
                     let outcome = self.run_command(conn, command, &mut replies);
-                    if outcome == Outcome::Begun {
+                    if matches!(outcome, Outcome::Begun | Outcome::Refused) {
                         self.stats.counters.commands.add(1);
                         start += consumed;
                     }
@@ -53,6 +56,7 @@ impl Core {
             };
             match outcome {
                 Outcome::Begun => {}
+                Outcome::Refused => break,
                 Outcome::Later(until) => {
                     let text = text.into_owned();
                     self.put_off_commands(conn, Commands { text, start, until });
@@ -82,6 +86,9 @@ impl Core {
         if client.unanswered_count >= limits::COMMANDS_UNANSWERED_MAX {
             return Outcome::Later(Until::Answer);
         }
+        if client.refused {
+            return Outcome::Disconnect(Disconnect::BadRequest);
+        }
         match method {
             Method::Connect(connect) if is_first => self.on_connect(conn, id, &connect, out),
             Method::Connect(_) => Outcome::Disconnect(Disconnect::BadRequest),
@@ -98,9 +105,8 @@ impl Core {
             }
             Method::Send => Outcome::Disconnect(Disconnect::NotAvailable),
             Method::Rpc => self.refuse_command(id, ErrorCode::MethodNotFound, out),
-            Method::Refresh | Method::SubRefresh(_) => {
-                self.refuse_command(id, ErrorCode::NotAvailable, out)
-            }
+            Method::Refresh(refresh) => self.on_refresh(conn, id, &refresh.token, out),
+            Method::SubRefresh(ask) => self.on_sub_refresh(conn, id, &ask, out),
             Method::Pong => self.on_command_pong(conn),
         }
     }
@@ -113,24 +119,22 @@ impl Core {
         connect: &Connect<'_>,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        if !self.settings.channels.welcome_anonymous() {
-            return Outcome::Disconnect(Disconnect::BadRequest);
-        }
-        let info = Arc::new(ClientInfo {
-            user: self.no_user.clone(),
-            client: ClientKey::from_random(self.random.u128(..)),
-            conn_info: None,
-            chan_info: None,
-        });
+        let claims = match self.judge_connect(conn, id, &connect.token, out) {
+            Ok(claims) => claims,
+            Err(outcome) => return outcome,
+        };
+        let key = ClientKey::from_random(self.random.u128(..));
+        self.take_claims(conn, claims, key);
+        let info = self.info_of(conn);
+        self.roll.add(&info, conn);
         let times = &self.settings.keepalive;
         let keepalive = Keepalive::new(self.time.ms, times, self.random.u64(..));
         let ping_s = times.ping_interval.div_ceil(1000);
-        tracing::debug!(%conn, client = %info.client, name = &*connect.name, version = &*connect.version, "connected");
-        reply::append_connected(out, id, info.client, ping_s);
+        tracing::debug!(%conn, client = %key, name = &*connect.name, version = &*connect.version, "connected");
+        let ttl = self.connection_ttl(conn);
+        reply::append_connected(out, id, &Connected { client: key, ping_s, ttl });
         let connection = self.slots.get_mut(conn).expect("its command is carried out");
         connection.session.keepalive = keepalive;
-        self.roll.add(&info, conn);
-        connection.client.as_mut().expect("a client").info = Some(info);
         self.set_timer(conn);
         Outcome::Begun
     }
@@ -165,8 +169,10 @@ impl Core {
         }
         let channel = &*publish.channel;
         let subscribed = self.is_subscribed(conn, channel);
+        let info = self.info_in(conn, channel);
         let verdict = check_name(channel).and_then(|()| {
-            let decided = self.settings.channels.decide_publish(channel, ANONYMOUS, subscribed);
+            let who = identity(&info);
+            let decided = self.settings.channels.decide_publish(channel, who, subscribed);
             decided.map_err(ErrorCode::of_denial)
         });
         if let Err(code) = verdict {
@@ -177,7 +183,7 @@ impl Core {
             channel: self.channel_name(channel),
             payload: Payload::text(data.get()),
             options: PublishOptions::default(),
-            info: self.client_mut(conn).and_then(|client| client.info.clone()),
+            info: Some(info),
             accepted_at: self.time.now,
             reply: Reply::Client(asker),
         });
@@ -199,12 +205,13 @@ impl Core {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let subscribed = self.is_subscribed(conn, channel);
-        let channels = &self.settings.channels;
+        let info = self.info_of(conn);
+        let (channels, who) = (&self.settings.channels, identity(&info));
         let decided = match question {
-            Question::History(_) => channels.decide_history(channel, ANONYMOUS, subscribed),
+            Question::History(_) => channels.decide_history(channel, who, subscribed),
             Question::HistoryRemove => unreachable!("no command of a client asks this"),
             Question::Presence | Question::PresenceStats => {
-                channels.decide_presence(channel, ANONYMOUS, subscribed)
+                channels.decide_presence(channel, who, subscribed)
             }
         };
         let verdict = check_name(channel).and(decided.map_err(ErrorCode::of_denial));
@@ -274,14 +281,21 @@ impl Core {
         self.hub.find(name).map_or_else(|| name.into(), |id| self.hub.name(id).clone())
     }
 
+    /// Who a connected client is in `channel`: its subscription token may have said more.
+    fn info_in(&mut self, conn: ConnId, channel: &str) -> Arc<ClientInfo> {
+        let connection_info = self.info_of(conn);
+        let found = self.hub.find(channel);
+        let client = self.client_mut(conn).expect("its command is carried out");
+        let index = found.and_then(|channel| client.find(channel)).map(|(index, _)| index);
+        let grant = index.and_then(|index| client.find_grant(index));
+        grant.and_then(|grant| grant.info.clone()).unwrap_or(connection_info)
+    }
+
     /// What is known of the client; `None` if the connection is gone.
     pub(in crate::shard) fn client_mut(&mut self, conn: ConnId) -> Option<&mut super::Client> {
         self.slots.get_mut(conn)?.client.as_deref_mut()
     }
 }
-
-/// Clients do not say who they are yet.
-pub(super) const ANONYMOUS: Identity<'static> = Identity::Anonymous;
 
 /// Whether a channel may have this name.
 pub(super) fn check_name(name: &str) -> Result<(), ErrorCode> {

@@ -128,22 +128,19 @@ impl Core {
                 let asked = Asked { revoked: true, ..asked };
                 client.set_slot(index, Slot::Joining { channel, asked });
             }
-            Slot::Member { .. } => self.end_subscription(conn, index, channel),
+            Slot::Member { .. } => self.revoke_at(conn, index),
         }
     }
 
-    /// Ends a subscription that is in force, and tells the client.
-    pub(super) fn end_subscription(&mut self, conn: ConnId, index: u8, channel: &ChannelName) {
-        let client = self.client_mut(conn).expect("its subscription is in force");
-        let slot = client.slot(index);
+    /// Ends a subscription, if it is in force, and tells the client.
+    pub(super) fn revoke_at(&mut self, conn: ConnId, index: u8) {
+        let slot = self.client_mut(conn).map_or(Slot::Free, |client| client.slot(index));
         if slot.subscription().is_none() {
             // Telling it of the subscription was too much: its end has begun.
             return;
         }
-        client.set_slot(index, Slot::Free);
-        self.leave(conn, index, slot);
         let mut push = Vec::new();
-        reply::append_unsubscribed(&mut push, channel, Unsubscribed::Server);
+        self.end_subscription(conn, index, slot, Unsubscribed::Server, &mut push);
         self.send_replies(conn, &mut push);
     }
 

@@ -44,12 +44,16 @@ impl Leaves {
 
 impl Core {
     /// Has the owner told that the client is not subscribed any more, if it wants to know.
-    pub(super) fn mail_leave(&mut self, conn: ConnId, channel: ChannelId) {
+    pub(super) fn mail_leave(&mut self, conn: ConnId, index: u8, channel: ChannelId) {
         let channel = self.hub.name(channel).clone();
         let options = self.options_of(&channel);
         if options.presence || options.join_leave {
             let owner = self.owners.owner(&channel);
-            let leave = Leave { channel, info: self.info_of(conn) };
+            let info = self.info_of(conn);
+            let client = self.client_mut(conn).expect("its subscription is ended");
+            let grant = client.find_grant(index);
+            let info = grant.and_then(|grant| grant.info.clone()).unwrap_or(info);
+            let leave = Leave { channel, info };
             self.leaves.by_owner[owner.index()].push_back(leave);
         }
     }

@@ -12,6 +12,7 @@ mod command;
 mod errand;
 mod leave;
 mod subscribe;
+mod token;
 
 pub(super) use client::Client;
 pub(super) use errand::Errands;

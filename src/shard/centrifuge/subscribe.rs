@@ -2,15 +2,16 @@
 
 use super::super::Core;
 use super::super::slots::Until;
-use super::client::{Asked, By, Slot};
-use super::command::{ANONYMOUS, Outcome, check_name};
+use super::client::{Asked, By, Slot, identity};
+use super::command::{Outcome, check_name};
 use crate::hub::{self, AskedEpoch, ChannelId, ChannelsFull, Member, Recover, Since};
 use crate::id::{ConnId, ShardId};
 use crate::mail::{Join, Joined, Request, Subscriber, Unanswered};
-use crate::protocol::centrifuge::code::{Disconnect, ErrorCode};
+use crate::protocol::centrifuge::code::{Disconnect, ErrorCode, Unsubscribed};
 use crate::protocol::centrifuge::command::{FLAG_REJECT_UNRECOVERED, Subscribe};
 use crate::protocol::centrifuge::reply::{self, Done, Subscribed};
 use crate::protocol::channel::{ChannelOptions, Format, Recovery};
+use crate::protocol::claims::SubscriptionClaims;
 
 /// The one form of differences between publications that clients may offer; it is not used.
 const DELTA_KNOWN: &str = "fossil";
@@ -27,7 +28,12 @@ impl Core {
         if ask.channel.is_empty() || !is_delta_known {
             return Outcome::Disconnect(Disconnect::BadRequest);
         }
-        let (options, subscription_index) = match self.decide_subscribe(conn, ask) {
+        let claims = match self.judge_subscribe(conn, id, &ask.channel, &ask.token, out) {
+            Ok(claims) => claims,
+            Err(outcome) => return outcome,
+        };
+        let (options, subscription_index) = match self.decide_subscribe(conn, ask, claims.as_ref())
+        {
             Ok(decided) => decided,
             Err(code) => return self.refuse_command(id, code, out),
         };
@@ -39,7 +45,11 @@ impl Core {
         let Ok(ticket) = self.hub.begin_join(&channel) else {
             return self.refuse_command(id, ErrorCode::Internal, out);
         };
+        if let Some(claims) = &claims {
+            self.grant(conn, subscription_index, claims);
+        }
         let client = self.client_mut(conn).expect("its command is carried out");
+        let info = client.find_grant(subscription_index).and_then(|grant| grant.info.clone());
         let asked = asked(id, ask, &options);
         client.set_slot(subscription_index, Slot::Joining { channel: ticket.channel, asked });
         let join = Join {
@@ -47,7 +57,7 @@ impl Core {
             subscriber: Subscriber { shard: self.id, conn, subscription_index },
             ticket,
             recover: recover(ask, &asked),
-            info: self.info_of(conn),
+            info: info.unwrap_or_else(|| self.info_of(conn)),
         };
         if owner == self.id {
             self.let_in(join);
@@ -62,6 +72,7 @@ impl Core {
         &mut self,
         conn: ConnId,
         ask: &Subscribe<'_>,
+        claims: Option<&SubscriptionClaims>,
     ) -> Result<(ChannelOptions, u8), ErrorCode> {
         let channel = &*ask.channel;
         check_name(channel)?;
@@ -74,9 +85,23 @@ impl Core {
             return Err(ErrorCode::AlreadySubscribed);
         }
         let index = client.free_index().ok_or(ErrorCode::LimitExceeded)?;
+        let info = self.info_of(conn);
         let channels = &self.settings.channels;
-        channels.decide_subscribe(channel, ANONYMOUS).map_err(ErrorCode::of_denial)?;
-        let options = self.options_of(channel);
+        let decided = match claims {
+            // Whoever signed the token has decided.
+            Some(_) => channels.options(channel).map(drop),
+            None => channels.decide_subscribe(channel, identity(&info)),
+        };
+        decided.map_err(ErrorCode::of_denial)?;
+        let mut options = self.options_of(channel);
+        if let Some(claims) = claims {
+            options.positioning = claims.overrides.force_positioning.unwrap_or(options.positioning);
+            options.recovery = match (claims.overrides.force_recovery, options.recovery) {
+                (Some(true), Recovery::Allowed) => Recovery::Forced,
+                (Some(false), Recovery::Forced) => Recovery::Allowed,
+                (_, recovery) => recovery,
+            };
+        }
         // What is no JSON could not be sent to this client.
         if options.format == Format::Binary {
             return Err(ErrorCode::NotAvailable);
@@ -108,16 +133,15 @@ impl Core {
         match (slot, result) {
             (Slot::Joining { asked, .. }, Ok(result)) => {
                 if asked.reject_unrecovered && asked.recover_from.is_some() && !result.recovered {
-                    self.mail_leave(conn, ticket.channel);
+                    self.mail_leave(conn, subscription_index, ticket.channel);
                     self.abandon_join(ticket, true);
                     let code = ErrorCode::UnrecoverablePosition;
                     self.end_join(conn, subscription_index, asked.by, code);
                 } else {
                     self.finish_join(conn, subscription_index, ticket, asked);
-                    self.tell_subscribed(conn, ticket.channel, &asked, &result);
+                    self.tell_subscribed(conn, subscription_index, ticket.channel, &asked, &result);
                     if asked.revoked {
-                        let channel = self.hub.name(ticket.channel).clone();
-                        self.end_subscription(conn, subscription_index, &channel);
+                        self.revoke_at(conn, subscription_index);
                     }
                 }
             }
@@ -163,6 +187,7 @@ impl Core {
     fn end_join(&mut self, conn: ConnId, index: u8, by: By, code: ErrorCode) {
         let client = self.client_mut(conn).expect("looked up by the caller");
         client.set_slot(index, Slot::Free);
+        client.take_grant(index);
         let command = match by {
             By::Command(command) => command,
             By::Errand(errand) => return self.settle_errand(errand, Err(Unanswered::Full)),
@@ -176,10 +201,12 @@ impl Core {
     fn tell_subscribed(
         &mut self,
         conn: ConnId,
+        index: u8,
         channel: ChannelId,
         asked: &Asked,
         result: &hub::Joined,
     ) {
+        let ttl = self.subscription_ttl(conn, index);
         let was_recovering = asked.recover_from.is_some();
         let mut position = result.position;
         // The client moves on by the publications it is given.
@@ -194,6 +221,7 @@ impl Core {
             (false, _) => {}
         }
         let subscribed = Subscribed {
+            ttl,
             position: asked.positioned.then_some(position),
             recoverable: asked.recoverable,
             was_recovering,
@@ -237,6 +265,23 @@ impl Core {
         Outcome::Begun
     }
 
+    /// Ends a subscription in force from our side and appends the push that says so.
+    pub(super) fn end_subscription(
+        &mut self,
+        conn: ConnId,
+        index: u8,
+        slot: Slot,
+        why: Unsubscribed,
+        out: &mut Vec<u8>,
+    ) {
+        let subscription = slot.subscription().expect("a subscription in force");
+        let channel = self.hub.name(subscription.channel).clone();
+        let client = self.client_mut(conn).expect("its subscription is in force");
+        client.set_slot(index, Slot::Free);
+        self.leave(conn, index, slot);
+        reply::append_unsubscribed(out, &channel, why);
+    }
+
     /// Ends every subscription of a client that ends.
     pub(in crate::shard) fn leave_all(&mut self, conn: ConnId) {
         let Some(client) = self.client_mut(conn) else { return };
@@ -255,13 +300,13 @@ impl Core {
             Slot::Free => {}
             // Its answer finds nobody and gives the ticket back; the owner has let it in by then.
             Slot::Joining { channel, asked } => {
-                self.mail_leave(conn, channel);
+                self.mail_leave(conn, index, channel);
                 if let By::Errand(errand) = asked.by {
                     self.settle_errand(errand, Ok(()));
                 }
             }
             Slot::Member { channel, .. } => {
-                self.mail_leave(conn, channel);
+                self.mail_leave(conn, index, channel);
                 let subscription = slot.subscription().expect("a member");
                 let member = Member { conn, subscription_index: index };
                 let moves = self.hub.unsubscribe(subscription, member);
@@ -270,6 +315,9 @@ impl Core {
                 }
                 self.stats.counters.subscriptions.sub(1);
             }
+        }
+        if let Some(client) = self.client_mut(conn) {
+            client.take_grant(index);
         }
     }
 }

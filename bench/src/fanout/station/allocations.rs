@@ -8,14 +8,18 @@ use super::super::plan::{Plan, tests::args};
 use super::super::publisher::{Link, Publisher};
 use super::*;
 use crate::counting::allocations;
+use crate::session::Protocol;
 use crate::steady_server::{self, Speech};
 
 /// Allocations of the station's thread while 20 subscribers receive 100 publications each, after
 /// 20 others.
 fn allocations_at(rate: &str, speech: Speech) -> usize {
     let mut args = args(&["--rate", rate, "--subscribers=20", "--publishers=1", "--duration=30s"]);
-    if speech == Speech::WebSocket {
+    if speech != Speech::Http {
         args.publish = "ws://127.0.0.1:1/".parse().expect("a URL");
+    }
+    if speech == Speech::Centrifuge {
+        args.connect.session.protocol = Protocol::Centrifuge;
     }
     let plan = Plan::new(&args).expect("a plan");
     let closed = matches!(plan.pace, Pace::Closed).then(|| ClosedLoop::new(&plan).expect("room"));
@@ -25,7 +29,7 @@ fn allocations_at(rate: &str, speech: Speech) -> usize {
     let target = &plan.channels[0].publish;
     let requests = [Request::new(target, None, "bench", plan.payload.len())];
     let link = match speech {
-        Speech::WebSocket => Publisher::web_socket(),
+        Speech::WebSocket | Speech::Centrifuge => Link::web_socket(&plan),
         Speech::Http => Link::Http(Answers::default()),
     };
     let (mut servers, mut dialed) = steady_server::pairs(21);
@@ -35,7 +39,7 @@ fn allocations_at(rate: &str, speech: Speech) -> usize {
     let publishers = vec![Publisher::new(&plan, 0, link)];
     let cast = Cast::new(&plan, closed.as_ref(), &requests, 0..20, publishers);
     let published = OnceLock::new();
-    let sockets = vec![PublisherSocket { number: 0, socket }];
+    let sockets = vec![PublisherSocket { number: 0, socket, leftover: vec![] }];
     let mut station = Station::new(cast, &[], None, dialed, sockets, &published).expect("a ring");
     let mut meter = Meter::whole(plan.window);
     let mut until = |received: u64| {
@@ -57,7 +61,7 @@ const GROWTHS_MAX: usize = 5;
 
 #[test]
 fn a_publication_and_its_receipts_allocate_nothing() {
-    for speech in [Speech::WebSocket, Speech::Http] {
+    for speech in [Speech::WebSocket, Speech::Http, Speech::Centrifuge] {
         // Slow enough that no backlog is cut within a message, which its decoder would gather.
         for rate in ["0", "200"] {
             let count = allocations_at(rate, speech);
