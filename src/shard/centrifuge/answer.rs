@@ -59,7 +59,6 @@ impl Core {
         let Some(connection) = self.slots.get_mut(conn) else {
             return self.stats.counters.ring_stale.add(1);
         };
-        let waits = connection.held.as_ref().is_some_and(|held| held.commands.is_some());
         let client = connection.client.as_mut().expect("only clients ask");
         client.unanswered_count -= 1;
         if !connection.session.is_open() || connection.terminating.is_some() {
@@ -69,7 +68,13 @@ impl Core {
         fill(self, &mut replies);
         self.send_replies(conn, &mut replies);
         self.replies = replies;
-        if waits {
+        self.resume_commands(conn);
+    }
+
+    /// Goes on with commands of the client that waited for an answer.
+    pub(super) fn resume_commands(&mut self, conn: ConnId) {
+        let Some(connection) = self.slots.get_mut(conn) else { return };
+        if connection.held.as_ref().is_some_and(|held| held.commands.is_some()) {
             self.queue_resume(conn);
         }
     }

@@ -190,7 +190,10 @@ impl Core {
         client.take_grant(index);
         let command = match by {
             By::Command(command) => command,
-            By::Errand(errand) => return self.settle_errand(errand, Err(Unanswered::Full)),
+            By::Errand(errand) => {
+                self.settle_errand(errand, Err(Unanswered::Full));
+                return self.resume_commands(conn);
+            }
         };
         self.reply_with(conn, |core, out| {
             core.refuse_command(command, code, out);
@@ -236,6 +239,7 @@ impl Core {
                 let channel = self.hub.name(channel).clone();
                 self.push_subscribed(conn, errand, &channel, &subscribed, position.epoch);
                 self.settle_errand(errand, Ok(()));
+                self.resume_commands(conn);
             }
         }
     }
