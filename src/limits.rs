@@ -120,8 +120,8 @@ pub const ERRANDS_MAX: usize = 64;
 /// Bytes of the reason of a disconnect: what fits into a Close frame behind its code.
 pub const DISCONNECT_REASON_MAX: usize = CONTROL_PAYLOAD_MAX - 2;
 
-/// Bytes of the info, and of the data, a backend gives a subscription: every member's presence
-/// holds its info.
+/// Bytes of the info a backend gives a client or a subscription, and of the data of a subscription:
+/// every member's presence holds its info.
 pub const ENROLMENT_JSON_MAX: usize = 4 * 1024;
 
 /// Client ids that one disconnect may spare.

@@ -140,7 +140,7 @@ async fn steer(control: &Control, who: Option<Arc<Selector>>, deed: Deed) -> Out
                 return Err(ApiError::FeatureMissing("a channel that takes any bytes"));
             }
         }
-        Deed::Disconnect { .. } => {}
+        Deed::Disconnect { .. } | Deed::Refresh { .. } => {}
     }
     if let Some(who) = who {
         let done = control.engine.steer(&who, &deed).await;

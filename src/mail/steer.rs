@@ -47,6 +47,14 @@ pub enum Deed {
     },
     /// Its subscription to the channel ends, if it has one.
     Unsubscribe(ChannelName),
+    /// The time of its connection is set anew, and what others see of it.
+    Refresh {
+        /// When its time is over, in seconds since 1970; `None`: as before.
+        expire_at: Option<u64>,
+        /// JSON text, without line ends: what presence and notices of later subscriptions say of
+        /// it; `None`: as before.
+        info: Option<Arc<str>>,
+    },
     /// It is subscribed, if it is not.
     Subscribe(Arc<Enrolment>),
 }
@@ -60,6 +68,9 @@ pub struct Enrolment {
     pub info: Option<Arc<str>>,
     /// JSON text for the client, without line ends.
     pub data: Option<Arc<str>>,
+    /// When the subscription ends, in seconds since 1970; `None`: with the connection. Nobody is
+    /// subscribed for a time that is over.
+    pub expire_at: Option<u64>,
     /// What came after this is wanted too.
     pub since: Option<Since>,
     /// Whether it is positioned, if not as the channel has it.

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cent
@@ -161,6 +162,58 @@ def test_cent_asks_who_is_there_and_steers_clients(gateway):
                 assert (await events.next("unsubscribed")).channel.startswith("plain:")
             gone = await events.next("disconnected")
             assert (gone.code, gone.reason) == (4501, "enough")
+
+    asyncio.run(run())
+
+
+def test_users_are_meant_by_the_name_in_their_tokens(gateway):
+    secret = {"TIDEGATE_TOKEN_HMAC_SECRET": "2b7e151628aed2a6abf7158809cf4f3c"}
+    settings = ["channel.allow_subscribe=user", "channel.presence=true"]
+    flags = [flag for setting in settings for flag in ("--set", setting)]
+    started = gateway("--shards", "2", *flags, environment=secret)
+    api = client_of(started)
+
+    def token(user):
+        command = [gateways.binary(), "token", "--user", user]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=os.environ | secret
+        )
+        return done.stdout.strip()
+
+    def call(method, request):
+        return asyncio.to_thread(getattr(api, method), request)
+
+    async def run():
+        async with asyncio.timeout(PATIENCE_S):
+            clients = []
+            for user in ["ann", "ann", "bob"]:
+                names = ["connecting", "connected", "subscribed", "unsubscribed", "disconnected"]
+                client, events = connect(started, *names, token=token(user))
+                await client.connect()
+                await events.next("connecting")
+                await events.next("connected")
+                clients.append(events)
+            first, second, bob = clients
+            info = (await call("info", cent.InfoRequest())).nodes[0]
+            assert (info.num_clients, info.num_users) == (3, 2)
+            ends = int(time.time()) + 2
+            for user, expire_at in [("ann", None), ("bob", ends)]:
+                subscribe = cent.SubscribeRequest(user=user, channel="news", expire_at=expire_at)
+                await call("subscribe", subscribe)
+            stats = await call("presence_stats", cent.PresenceStatsRequest(channel="news"))
+            assert (stats.num_clients, stats.num_users) == (3, 2)
+            for events in clients:
+                assert (await events.next("subscribed")).channel == "news"
+            assert (await bob.next("unsubscribed")).channel == "news"
+            await call("unsubscribe", cent.UnsubscribeRequest(user="ann", channel="news"))
+            await call("disconnect", cent.DisconnectRequest(user="ann"))
+            for events in [first, second]:
+                assert (await events.next("unsubscribed")).channel == "news"
+                assert (await events.next("disconnected")).code == 3503
+            await call("refresh", cent.RefreshRequest(user="bob", expire_at=ends))
+            assert (await bob.next("connecting")).code == 3005
+            await bob.next("connected")
+            assert bob.queue.empty()
 
     asyncio.run(run())
 

@@ -33,11 +33,12 @@ class Events(centrifuge.ClientEventHandler, centrifuge.SubscriptionEventHandler)
         return context
 
 
-def connect(gateway, *names):
+def connect(gateway, *names, **options):
     """A client on its way to be connected, and its events."""
     events = Events(*names)
     url = gateway.url("/connection/websocket")
-    client = centrifuge.Client(url, events=events, min_reconnect_delay=0.05, proxy=None)
+    options |= {"min_reconnect_delay": 0.05, "proxy": None}
+    client = centrifuge.Client(url, events=events, **options)
     return client, events
 
 

@@ -219,7 +219,7 @@ impl Shape for Disconnect {
 }
 
 impl Shape for Refresh<'_> {
-    const EXPECTED: &'static str = "user or client or both, and expired";
+    const EXPECTED: &'static str = "user or client or both, and expired, expire_at or info";
 }
 
 impl Shape for Channel {

@@ -21,9 +21,6 @@ use crate::ws::CloseCode;
 pub(super) fn subscribe(shape: shape::Subscribe<'_>) -> Result<Task, ApiError> {
     let channel = named(shape.channel)?;
     let who = meant(shape.user, shape.client, shape.session, Vec::new())?;
-    if shape.expire_at.is_some_and(|at| at > 0) {
-        return Err(ApiError::FeatureMissing("expire_at of a subscription"));
-    }
     let Object(overrides) = shape.overrides.unwrap_or(Object(shape::Overrides::default()));
     if overrides.presence.is_some() || overrides.join_leave.is_some() {
         return Err(ApiError::FeatureMissing("override of presence or join_leave"));
@@ -33,6 +30,7 @@ pub(super) fn subscribe(shape: shape::Subscribe<'_>) -> Result<Task, ApiError> {
         channel,
         info: json(shape.info, shape.b64info.as_deref(), "info", "b64info")?,
         data: json(shape.data, shape.b64data.as_deref(), "data", "b64data")?,
+        expire_at: shape.expire_at.filter(|at| *at > 0),
         since: shape.recover_since.map(|Object(since)| Since {
             offset: since.offset.unwrap_or(0),
             epoch: AskedEpoch::from_text(since.epoch.as_deref().unwrap_or("")),
@@ -77,15 +75,17 @@ pub(super) fn disconnect(shape: shape::Disconnect) -> Result<Task, ApiError> {
     Ok(Task::Steer(who, Deed::Disconnect { code, reason: reason.into() }))
 }
 
-/// Ends the connections of those who are meant if their time is over.
+/// Sets the time of those who are meant anew, or ends their connections.
 pub(super) fn refresh(shape: shape::Refresh<'_>) -> Result<Task, ApiError> {
     let who = meant(shape.user, shape.client, shape.session, Vec::new())?;
-    if shape.expire_at.is_some_and(|at| at > 0) || shape.info.is_some() {
-        return Err(ApiError::FeatureMissing("refresh with expire_at or info"));
-    }
+    let info = json(shape.info, None, "info", "b64info")?;
+    let expire_at = shape.expire_at.filter(|at| *at > 0);
     let why = Disconnect::ConnectionExpired;
-    let deed = Deed::Disconnect { code: why.code(), reason: why.reason().into() };
-    Ok(Task::Steer(who.filter(|_| shape.expired == Some(true)), deed))
+    let deed = match shape.expired {
+        Some(true) => Deed::Disconnect { code: why.code(), reason: why.reason().into() },
+        _ => Deed::Refresh { expire_at, info },
+    };
+    Ok(Task::Steer(who, deed))
 }
 
 /// Who is meant; `None`: nobody can be.

@@ -135,6 +135,18 @@ pub fn append_published(out: &mut Vec<u8>, channel: &str, entry: &Entry, epoch: 
     out.extend_from_slice(b"}}");
 }
 
+/// A backend has set the time of the connection anew; a new token is due in `ttl` seconds.
+pub fn append_renewed(out: &mut Vec<u8>, ttl: Option<u64>) {
+    if !out.is_empty() {
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"{\"push\":{\"refresh\":");
+    let start = out.len();
+    append_ttl(out, ttl);
+    end(out, start);
+    out.push(b'}');
+}
+
 /// The subscription is over, though the client did not ask for that.
 pub fn append_unsubscribed(out: &mut Vec<u8>, channel: &str, why: Unsubscribed) {
     begin_push(out, channel, "unsubscribe");
@@ -375,6 +387,8 @@ mod tests {
         let push = line(|out| append_unsubscribed(out, "a", Unsubscribed::Server));
         let why = json!({"code": 2000, "reason": "server unsubscribe"});
         assert_eq!(push, json!({"push": {"channel": "a", "unsubscribe": why}}));
+        let push = line(|out| append_renewed(out, Some(9)));
+        assert_eq!(push, json!({"push": {"refresh": {"expires": true, "ttl": 9}}}));
         let push = line(|out| append_published(out, "a", &entry(2, "[1]"), position(2).epoch));
         assert_eq!(push, json!({"push": {"channel": "a", "pub": {"data": [1], "offset": 2}}}));
     }

@@ -19,7 +19,7 @@ pub(in crate::shard) struct Client {
     pub(super) unanswered_count: u16,
     /// Its connect command was answered with an error: whatever else it says is out of place.
     pub(super) refused: bool,
-    /// What subscription tokens allowed; by far most subscriptions have none.
+    /// What subscription tokens and backends allowed; by far most subscriptions have none.
     pub(super) grants: Vec<Grant>,
     /// The token of the command that is to be carried out next, if it shows one.
     pub(super) shown: Option<Box<Shown>>,

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::super::Core;
-use super::client::{Asked, By, Slot};
+use super::client::{Asked, By, Client, Slot};
+use super::token::Grant;
 use crate::hub::{self, Recover};
 use crate::id::{ChannelName, ConnId};
 use crate::limits;
@@ -111,10 +112,38 @@ impl Core {
     fn carry_out(&mut self, id: u32, conn: ConnId, deed: &Deed) -> bool {
         match deed {
             Deed::Disconnect { code, reason } => self.close(conn, Some(*code), reason),
+            Deed::Refresh { expire_at, info } => self.renew(conn, *expire_at, info.as_ref()),
             Deed::Unsubscribe(channel) => self.revoke(conn, channel),
             Deed::Subscribe(enrolment) => return self.enrol(id, conn, enrolment),
         }
         true
+    }
+
+    /// The client, unless its connection ends.
+    fn staying(&mut self, conn: ConnId) -> Option<&mut Client> {
+        let connection = self.slots.get_mut(conn)?;
+        let stays = connection.session.is_open() && connection.terminating.is_none();
+        connection.client.as_deref_mut().filter(|_| stays)
+    }
+
+    /// Sets anew until when a client may stay, and tells it; and what others see of it.
+    fn renew(&mut self, conn: ConnId, expire_at: Option<u64>, info: Option<&Arc<str>>) {
+        let Some(client) = self.staying(conn) else { return };
+        if let (Some(text), Some(before)) = (info, &client.info) {
+            let conn_info = Some(text.clone());
+            client.info = Some(Arc::new(ClientInfo { conn_info, ..(**before).clone() }));
+        }
+        let Some(expire_at) = expire_at else { return };
+        if self.time.at_unix_s(expire_at) <= self.time.ms {
+            let why = Disconnect::ConnectionExpired;
+            return self.close(conn, Some(why.code()), why.reason());
+        }
+        let ends_at = self.deadline(expire_at);
+        self.set_expiry(conn, Some(ends_at));
+        self.set_timer(conn);
+        let mut push = Vec::new();
+        reply::append_renewed(&mut push, self.connection_ttl(conn));
+        self.send_replies(conn, &mut push);
     }
 
     /// Ends a client's subscription, or has it end as soon as it has begun.
@@ -148,9 +177,11 @@ impl Core {
     fn enrol(&mut self, id: u32, conn: ConnId, enrolment: &Enrolment) -> bool {
         let channel = &enrolment.channel;
         let found = self.hub.find(channel);
-        let Some(connection) = self.slots.get_mut(conn) else { return true };
-        let is_open = connection.session.is_open() && connection.terminating.is_none();
-        let Some(client) = connection.client.as_ref().filter(|_| is_open) else { return true };
+        let expires_at = enrolment.expire_at.map(|at| self.time.at_unix_s(at));
+        if expires_at.is_some_and(|at| at <= self.time.ms) {
+            return true;
+        }
+        let Some(client) = self.staying(conn) else { return true };
         let Some(info) = client.info.clone() else { return true };
         if found.is_some_and(|channel| client.find(channel).is_some()) {
             return true;
@@ -173,10 +204,12 @@ impl Core {
         let asked = self.asked_for(id, enrolment);
         let client = self.client_mut(conn).expect("just found");
         client.set_slot(index, Slot::Joining { channel: ticket.channel, asked });
-        let info = match &enrolment.info {
-            None => info,
-            Some(text) => Arc::new(ClientInfo { chan_info: Some(text.clone()), ..(*info).clone() }),
-        };
+        let channel_info = enrolment.info.clone().map(|text| {
+            let chan_info = Some(text);
+            Arc::new(ClientInfo { chan_info, ..(*info).clone() })
+        });
+        self.note_grant(conn, Grant { index, expires_at, info: channel_info.clone() });
+        let info = channel_info.unwrap_or(info);
         let recover = match (asked.newest_only, enrolment.since) {
             (true, since) => Recover::Cache(
                 since.unwrap_or(hub::Since { offset: 0, epoch: hub::AskedEpoch::Any }),

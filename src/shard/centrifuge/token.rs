@@ -29,7 +29,7 @@ pub(super) enum Shown {
     Judged(TokenResult),
 }
 
-/// What a subscription token allowed beyond the channel's options.
+/// What a subscription token, or a backend, allowed beyond the channel's options.
 #[derive(Debug)]
 pub(super) struct Grant {
     /// Which of the client's subscriptions.
@@ -263,10 +263,15 @@ impl Core {
             let chan_info = Some(chan_info);
             Arc::new(ClientInfo { chan_info, ..(*connection_info).clone() })
         });
-        let client = self.client_mut(conn).expect("its command is carried out");
-        client.take_grant(index);
-        if expires_at.is_some() || info.is_some() {
-            client.grants.push(Grant { index, expires_at, info });
+        self.note_grant(conn, Grant { index, expires_at, info });
+    }
+
+    /// Notes what a subscription is allowed, instead of what it was.
+    pub(super) fn note_grant(&mut self, conn: ConnId, grant: Grant) {
+        let client = self.client_mut(conn).expect("its subscription is begun");
+        client.take_grant(grant.index);
+        if grant.expires_at.is_some() || grant.info.is_some() {
+            client.grants.push(grant);
         }
         self.set_timer(conn);
     }
@@ -309,18 +314,18 @@ impl Core {
 
     /// The end of what lasts until `unix_s`, in seconds since 1970, on the shard's clock: the
     /// client is given some time to bring a new token.
-    fn deadline(&self, unix_s: u64) -> Millis {
+    pub(super) fn deadline(&self, unix_s: u64) -> Millis {
         self.time.at_unix_s(unix_s.saturating_add(limits::EXPIRED_CLOSE_DELAY_S))
     }
 }
 
 impl Client {
-    /// What the token of the subscription at `index` allowed.
+    /// What the subscription at `index` is allowed.
     pub(super) fn find_grant(&self, index: u8) -> Option<&Grant> {
         self.grants.iter().find(|grant| grant.index == index)
     }
 
-    /// Forgets what the token of the subscription at `index` allowed.
+    /// Forgets what the subscription at `index` is allowed.
     pub(super) fn take_grant(&mut self, index: u8) -> Option<Grant> {
         let at = self.grants.iter().position(|grant| grant.index == index)?;
         Some(self.grants.swap_remove(at))
