@@ -1,6 +1,6 @@
 //! What a unit of load costs the server, from what was measured, and why a cost is missing.
 
-use super::fit::{self, Quality};
+use super::fit::{self, Fit, Quality};
 use super::probe::Idle;
 use super::record::{Costs, Delivery, Line, Window};
 use super::search::Outcome;
@@ -129,6 +129,17 @@ impl Measured {
             notes.push("too few windows passed to tell what a delivery costs".to_owned());
             return None;
         };
+        let fit = if fit.quality.r_squared < TRUSTED {
+            notes.push(
+                "what deliveries cost does not lie on a line, as with a server that sends several \
+                 at once when it is busy: planned with the dearest delivery seen with the most \
+                 connections"
+                    .to_owned(),
+            );
+            dearest(&both)
+        } else {
+            fit
+        };
         let [delivery, publication] = [0, 1].map(|term| fit.coefficients.get(term).copied());
         let delivery = delivery.expect("the first term");
         let point = |([deliveries, publications], cores): &([f64; 2], f64)| {
@@ -143,6 +154,18 @@ impl Measured {
             quality: fit.quality,
         })
     }
+}
+
+/// One cost for every delivery: the highest of the windows with the most connections, which are
+/// nearest to what is planned for. Publications are within it. `points` are those that passed.
+fn dearest(points: &[([f64; 2], f64)]) -> Fit {
+    // Deliveries of a publication: the connections that take part, whatever the rate.
+    let audience = |[deliveries, publications]: [f64; 2]| (deliveries / publications).round();
+    let widest = points.iter().map(|(terms, _)| audience(*terms)).fold(0.0, f64::max);
+    let near = points.iter().filter(|(terms, _)| audience(*terms) >= 0.9 * widest);
+    let dearest = near.map(|([deliveries, _], cores)| cores / deliveries).fold(0.0, f64::max);
+    let pairs = points.iter().map(|([deliveries, _], cores)| (*cores, dearest * deliveries));
+    Fit { coefficients: vec![dearest], quality: Quality::of(&pairs.collect::<Vec<_>>()) }
 }
 
 fn line(points: Vec<(f64, f64)>) -> Option<Line> {
@@ -259,6 +282,21 @@ mod tests {
         // Of an echo nobody expects two.
         let (_, notes) = measured.costs(true, false);
         assert_eq!(notes, Vec::<String>::new());
+    }
+
+    #[test]
+    fn deliveries_off_every_line_are_planned_at_the_dearest() {
+        // Busy with few connections it sends several at once; with many each is a send of its own.
+        let mut measured = measured(7);
+        let cheap = |rate: u64| window(10, rate, rate as f64 * 10.0 * 0.3e-6, Outcome::Pass);
+        let dear = |rate: u64| window(1_000, rate, rate as f64 * 1_000.0 * 2.5e-6, Outcome::Pass);
+        measured.windows = vec![cheap(50_000), cheap(100_000), cheap(150_000), dear(50), dear(300)];
+        measured.idle.clear();
+        let (costs, notes) = measured.costs(true, true);
+        let delivery = costs.delivery.expect("measured");
+        assert!((delivery.us_per_delivery - 2.5).abs() < 1e-6, "{delivery:?}");
+        assert_eq!(delivery.us_per_publication, None);
+        assert!(notes.iter().any(|note| note.contains("dearest delivery")), "{notes:?}");
     }
 
     #[test]
