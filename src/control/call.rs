@@ -23,8 +23,9 @@ use crate::hub::HistoryAsk;
 use crate::id::ChannelName;
 use crate::limits;
 use crate::mail::{Deed, Selector};
+use crate::publication::json::Object;
 use crate::publication::{Payload, PublishOptions};
-use shape::{Object, Shape};
+use shape::Shape;
 
 /// What is to be done, checked.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use crate::control::answer::{At, BadRequest, ChannelFault};
 use crate::hub::{AskedEpoch, HistoryAsk, Since};
 use crate::id::ChannelName;
 use crate::limits;
-use crate::publication::json::is_deeper_than;
+use crate::publication::json::{Object, is_deeper_than};
 use crate::publication::{Payload, PublishOptions, Tags};
 
 /// Where and what to publish.
@@ -66,7 +66,7 @@ pub(super) fn history(shape: shape::History) -> Result<Task, BadRequest> {
         -1 => usize::MAX,
         limit => usize::try_from(limit).map_err(|_| BadRequest::LimitNegative)?,
     };
-    let since = shape.since.map(|shape::Object(since)| Since {
+    let since = shape.since.map(|Object(since)| Since {
         offset: since.offset.unwrap_or(0),
         epoch: AskedEpoch::from_text(since.epoch.as_deref().unwrap_or("")),
     });

@@ -1,13 +1,12 @@
 //! The objects that calls consist of, field by field, as they are read.
 
 use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use super::Raw;
 use crate::publication::Tags;
+use crate::publication::json::Object;
 
 /// An object a call may consist of.
 pub(super) trait Shape {
@@ -244,28 +243,6 @@ impl Shape for Rpc<'_> {
 
 impl Shape for Batch<'_> {
     const EXPECTED: &'static str = "commands, each {\"method\": {…}}, and perhaps parallel";
-}
-
-/// An object: a derived implementation alone would also take an array of the fields in order.
-#[derive(Debug)]
-pub(super) struct Object<T>(pub(super) T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-            type Value = Object<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, fields: M) -> Result<Object<T>, M::Error> {
-                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
-            }
-        }
-        deserializer.deserialize_map(ObjectVisitor(PhantomData))
-    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Command<'a> {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::check::named;
-use super::shape::{self, Object, Truth};
+use super::shape::{self, Truth};
 use super::{Raw, Task};
 use crate::control::answer::{ApiError, BadRequest};
 use crate::hub::{AskedEpoch, Since};
@@ -14,7 +14,7 @@ use crate::id::ClientKey;
 use crate::limits;
 use crate::mail::{Deed, Enrolment, Selector};
 use crate::protocol::centrifuge::code::Disconnect;
-use crate::publication::json::{append_one_line, is_deeper_than};
+use crate::publication::json::{Object, append_one_line, is_deeper_than};
 use crate::ws::CloseCode;
 
 /// Subscribes those who are meant.

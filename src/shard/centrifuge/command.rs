@@ -11,8 +11,9 @@ use crate::id::{ChannelName, ClientKey, ConnId};
 use crate::limits;
 use crate::mail::{Ask, AskReply, Asker, Publish, Question, Reply, Request};
 use crate::protocol::centrifuge::code::{Disconnect, ErrorCode};
-use crate::protocol::centrifuge::command::{self, Command, Connect, History, Method, Object};
+use crate::protocol::centrifuge::command::{self, Command, Connect, History, Method};
 use crate::protocol::centrifuge::reply::{self, Connected};
+use crate::publication::json::Object;
 use crate::publication::{ClientInfo, Payload, PublishOptions};
 use crate::session::Keepalive;
 
