@@ -10,6 +10,7 @@
 
 mod claims;
 mod desk;
+mod https;
 mod jwks;
 pub mod sign;
 pub mod token;
