@@ -8,6 +8,7 @@ mod api_key;
 mod channels;
 mod error;
 mod keys;
+mod notices;
 mod origin;
 mod public_key;
 mod raw;
@@ -28,6 +29,7 @@ use rustix::thread::CpuSet;
 
 pub use error::{Allowed, ApiKeyFault, ConfigError, Conflict, Source, Warning};
 pub use keys::default_text;
+pub use notices::{Notices, NoticesFault};
 pub use public_key::PublicKey;
 pub use raw::{FlagSetting, Inputs};
 pub use token::{PublicKeys, Token};
@@ -81,6 +83,8 @@ pub struct Config {
     pub channels: Namespaces,
     /// With what tokens are checked; `None`: there are none.
     pub token: Option<Token>,
+    /// What a backend is told of; `None`: nothing.
+    pub notices: Option<Notices>,
     /// Log output.
     pub log: Log,
 }
