@@ -95,6 +95,11 @@ pub const OUTBOX_BYTES_DEFAULT: usize = 1024 * 1024;
 /// past it the connection that asks for more is closed as a slow consumer.
 pub const OUTBOX_SHARD_BYTES_DEFAULT: usize = 1024 * 1024 * 1024;
 
+/// One share of this many of the memory the process may use is the most that history, and all
+/// outboxes together, take unless they are configured. The rest is for connections, what is on its
+/// way between threads, and the kernel's socket buffers, which count as the container's.
+pub const MEMORY_SHARE: u64 = 4;
+
 /// Bytes gathered into one send. Equals `NOTSENT_LOWAT`: more would only wait in the kernel.
 pub const SEND_GATHER_MAX: usize = 64 * 1024;
 
