@@ -211,8 +211,9 @@ pub const ACCEPT_CQ_ENTRIES: u32 = 2_048;
 /// memory of rings that were closed just now comes back only after some 100 ms.
 pub const RING_RETRY_MS: u64 = 200;
 
-/// Milliseconds during which a port that is in use is asked for again. The kernel lets go of a killed gateway's port
-/// within 10 ms; a port that another program has stays refused, told this much later.
+/// Milliseconds during which a port that is in use is asked for again. The kernel lets go of a
+/// killed gateway's port within 10 ms; a port that another program has stays refused, told this
+/// much later.
 pub const BIND_PATIENCE_MS: u64 = 500;
 
 /// Milliseconds between two such tries.
