@@ -35,7 +35,7 @@ pub(super) struct Line {
 #[derive(Debug)]
 enum State {
     /// No batch is on its way.
-    AwaitBatch,
+    Gathering,
     /// The backend has it, or will.
     AwaitAnswer { batch: Batch, running: JoinHandle<Result<(), SendError>> },
     /// The backend has not taken it and is given a pause.
@@ -78,7 +78,7 @@ impl Line {
             batch_size: settings.batch_size,
             batch_delay: settings.batch_delay,
             queue: Queue::new(pace.queue_bytes, run),
-            state: State::AwaitBatch,
+            state: State::Gathering,
             failure_count: 0,
             not_before: now,
             complaints: Complaints { not_before: now, given_up: 0, dropped: 0 },
@@ -106,14 +106,14 @@ impl Line {
 
     /// Whether nothing waits.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.state, State::AwaitBatch) && self.queue.len() == 0
+        matches!(self.state, State::Gathering) && self.queue.len() == 0
     }
 
     /// What comes next. Never resolves while there is nothing to do; nothing is lost if it is
     /// dropped before.
     pub(super) async fn next(&mut self) -> Step {
         match &mut self.state {
-            State::AwaitBatch => {
+            State::Gathering => {
                 let Some(since) = self.queue.since() else { return std::future::pending().await };
                 let is_full = self.queue.is_batch_full(self.batch_size);
                 let due = if is_full { since } else { since + self.batch_delay };
@@ -132,15 +132,15 @@ impl Line {
 
     /// Takes the step that [`Line::next`] gave.
     pub(super) fn advance(&mut self, step: Step) {
-        let state = std::mem::replace(&mut self.state, State::AwaitBatch);
+        let state = std::mem::replace(&mut self.state, State::Gathering);
         self.state = match (state, step) {
-            (State::AwaitBatch, Step::Gather) => self.gather(),
+            (State::Gathering, Step::Gather) => self.gather(),
             (State::AwaitAnswer { batch, .. }, Step::Answered(Ok(()))) => {
                 self.counters.sent.add(batch.count as u64);
                 if std::mem::take(&mut self.failure_count) > 0 {
                     tracing::info!(waiting = self.queue.len(), "the backend takes notices again");
                 }
-                State::AwaitBatch
+                State::Gathering
             }
             (State::AwaitAnswer { batch, .. }, Step::Answered(Err(error))) => {
                 self.on_failure(batch, &error)
@@ -157,11 +157,11 @@ impl Line {
     /// Counts what is left, `untaken` pieces of news that were not looked at among it.
     pub(super) fn end(mut self, untaken: usize) {
         let in_hand = match self.state {
-            State::AwaitBatch => 0,
+            State::Gathering => 0,
             State::AwaitAnswer { batch, .. } | State::AwaitRetry { batch } => batch.count,
         };
         let left = self.queue.len() + in_hand + untaken;
-        self.state = State::AwaitBatch;
+        self.state = State::Gathering;
         self.counters.waiting.set(0);
         self.counters.given_up.add(left as u64);
         if left > 0 {
@@ -181,7 +181,7 @@ impl Line {
         }
         match self.queue.take_batch(self.batch_size, unix_ms()) {
             Some(batch) => self.send(batch),
-            None => State::AwaitBatch,
+            None => State::Gathering,
         }
     }
 
@@ -199,7 +199,7 @@ impl Line {
         let end = batch.since + self.pace.give_up;
         let state = if now >= end {
             self.give_up(batch.count);
-            State::AwaitBatch
+            State::Gathering
         } else {
             // The last try is at the end.
             self.not_before = self.not_before.min(end);
@@ -242,7 +242,7 @@ impl Line {
 
     fn count_waiting(&self) {
         let in_hand = match &self.state {
-            State::AwaitBatch => 0,
+            State::Gathering => 0,
             State::AwaitAnswer { batch, .. } | State::AwaitRetry { batch } => batch.count,
         };
         self.counters.waiting.set((self.queue.len() + in_hand) as u64);
