@@ -265,6 +265,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.wake_others();
         self.count();
         if self.core.stopping {
+            self.core.tell_end();
             // The wake-ups queued above leave with it: a bell that was claimed and never rung
             // would keep its shard asleep for ever.
             return self.driver.wait(Some(Duration::ZERO));
