@@ -147,8 +147,8 @@ impl Core {
         }
     }
 
-    /// The gateway stops: whoever is still here is cut off, and no channel has a subscriber, whether
-    /// or not its owner has been told so. Nothing may follow.
+    /// The gateway stops: whoever is still here is cut off, and no channel has a subscriber,
+    /// whether or not its owner has been told so. Nothing may follow.
     pub(super) fn tell_end(&mut self) {
         let Some(reporter) = &self.reporter else { return };
         let tells_vacated = reporter.out.plan.vacated_delay_ms.is_some();
