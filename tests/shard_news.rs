@@ -88,6 +88,11 @@ fn the_close_that_ended_it_is_named() {
     let conn = connected(&mut world);
     say(&mut world, conn, "x");
     ends.extend(told(&mut news));
+    // Its socket ends later, which is no news.
+    world.kernel().recv_end(conn);
+    world.settle();
+    world.assert_empty();
+    ends.extend(told(&mut news));
     expect.push(r#"disconnect client "" 3501 bad request"#);
     // The peer's, with a code and without.
     let conn = connected(&mut world);
