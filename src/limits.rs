@@ -113,6 +113,10 @@ pub const MAILBOX_LEN_DEFAULT: usize = 1_024;
 /// channel holds up the others for longer than about 5 ms.
 pub const WORK_PER_TURN: usize = 1_024;
 
+/// Frames looked at in one outbox, for publications that may be dropped, that count as one delivery
+/// of [`WORK_PER_TURN`]: about as much work.
+pub const OUTBOX_LOOKS_PER_DELIVERY: usize = 64;
+
 /// Deeds of backends to clients that one shard has not finished; what is more is refused. Each
 /// holds the ids of the clients it is still to be done to.
 pub const ERRANDS_MAX: usize = 64;

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 pub use entry::{ClientInfo, Draft, Entry, PublishOptions, Tags};
 
+use crate::frame::DropPolicy;
 use crate::id::ChannelName;
 use crate::limits;
 use crate::ws::{MessageKind, encode};
@@ -123,13 +124,16 @@ pub struct Publication {
     pub entry: Arc<Entry>,
     /// When the gateway took the publish: the start of the delivery histogram.
     pub accepted_at: Instant,
+    /// Whether and when those who do not keep up may miss it.
+    pub drop_policy: Option<DropPolicy>,
     json: OnceLock<Arc<[u8]>>,
     /// `None` inside: not worth having.
     compressed_raw: OnceLock<Option<Arc<[u8]>>>,
 }
 
 impl Publication {
-    /// `entry` of `channel`. Forms other than the raw one are built when they are first asked for.
+    /// `entry` of `channel`, which nobody may miss. Forms other than the raw one are built when
+    /// they are first asked for.
     pub fn new(
         channel: ChannelName,
         epoch: Epoch,
@@ -141,9 +145,15 @@ impl Publication {
             epoch,
             entry,
             accepted_at,
+            drop_policy: None,
             json: OnceLock::new(),
             compressed_raw: OnceLock::new(),
         }
+    }
+
+    /// The same for a channel with this policy.
+    pub fn with_drop_policy(self, drop_policy: Option<DropPolicy>) -> Self {
+        Self { drop_policy, ..self }
     }
 
     /// Its position; offset 0 if it is not part of the stream.

@@ -419,6 +419,14 @@ pub(super) const KEYS: &[Key] = &[
          and clients of the Centrifuge protocol cannot subscribe.",
     ),
     key(
+        "channel.slow_consumer",
+        Preset::Text("disconnect"),
+        "What becomes of a subscriber that does not keep up. \"disconnect\": it is closed with 3008.\n\
+         \"drop_oldest\": when there is no room, it misses what has waited longest. \"newest\": of\n\
+         what waits for it, it gets the newest publication of each channel. The last two do not go\n\
+         with positioning, nor with recovery other than \"cache\".",
+    ),
+    key(
         "token.hmac_secret",
         Preset::Text(""),
         "Secret of tokens signed with HMAC (HS256, HS384, HS512), 32 random bytes or more as text.\n\

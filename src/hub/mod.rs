@@ -45,6 +45,13 @@ use stream::Stream;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(u32);
 
+impl ChannelId {
+    /// Its number among the channels of its shard.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// One connection's place in one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscription {

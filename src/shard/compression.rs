@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -61,15 +60,15 @@ struct Codec {
 impl Compression {
     /// The frame of a publication for those who agreed on compression, compressed by the first
     /// shard that asks.
-    pub(super) fn compress_once(
+    pub(super) fn compress_once<'a>(
         &mut self,
-        publication: &Publication,
+        publication: &'a Publication,
         settings: &ShardSettings,
         stats: &ShardStats,
-    ) -> Rc<Arc<[u8]>> {
+    ) -> &'a Arc<[u8]> {
         let CompressionSettings { level, size_min } = settings.compression;
         if publication.entry.payload.bytes().len() < size_min {
-            return Rc::new(publication.raw_frame().clone());
+            return publication.raw_frame();
         }
         let frame = publication.compressed_raw_frame(|payload| {
             let mut deflated = Vec::new();
@@ -80,7 +79,7 @@ impl Compression {
             stats.counters.frames_encoded.add(u64::from(deflated.len() < payload.len()));
             deflated
         });
-        Rc::new(frame.unwrap_or(publication.raw_frame()).clone())
+        frame.unwrap_or(publication.raw_frame())
     }
 
     fn inflate(

@@ -92,6 +92,13 @@ impl World {
 
     /// A world in which channels have these options.
     pub(crate) fn with_channels(options: Options, channels: Arc<Namespaces>) -> Self {
+        Self::with_settings(options, |settings| settings.channels = channels)
+    }
+
+    /// A world whose shard is told something else than usual.
+    pub(crate) fn with_settings(options: Options, change: impl FnOnce(&mut ShardSettings)) -> Self {
+        let mut settings = settings(&options);
+        change(&mut settings);
         let shard_count = NonZeroU16::new(options.shards).expect("at least one shard");
         let owners = Owners::new(shard_count);
         let permits = Permits::new(options.shards, 100_000);
@@ -107,7 +114,7 @@ impl World {
             owners.clone(),
             permits.clone(),
             stats.clone(),
-            ShardSettings { channels, ..settings(&options) },
+            settings,
         );
         Self {
             shard,
