@@ -49,6 +49,9 @@ pub const CHANNELS_PER_SHARD_MAX: usize = 1 << 20;
 /// entries of the stream that was not used for longest go first, counted.
 pub const HISTORY_BYTES_DEFAULT: usize = 512 * 1024 * 1024;
 
+/// Least memory for history that may be configured; tests run with it.
+pub const HISTORY_BYTES_MIN: usize = 64 * 1024;
+
 /// Publications one recovery hands out; who missed more is told that it is not recovered.
 pub const RECOVERY_MAX: usize = 300;
 
@@ -400,7 +403,7 @@ pub const MAILBOX_LEN_MAX: usize = 1 << 16;
 /// Most fragments that may be configured: a message of the largest size in fragments of one byte.
 pub const FRAGMENTS_MAX: u32 = MESSAGE_SIZE_MAX as u32;
 
-/// Largest outbox of one client, and budget of a shard, that may be configured.
+/// Largest outbox of one client, budget of a shard, and history, that may be configured.
 pub const OUTBOX_BYTES_MAX: usize = 1 << 40;
 
 /// Bytes of a token: a request head, where tokens of the raw protocol stand, holds no more.

@@ -294,6 +294,12 @@ pub(super) const KEYS: &[Key] = &[
         "What may wait for all clients of one shard.",
     ),
     key(
+        "limits.history_bytes",
+        Preset::Bytes(limits::HISTORY_BYTES_DEFAULT as u64),
+        "What may be kept for history, shared evenly by the shards. Past its share a shard drops the\n\
+         oldest publications of the channels not used for longest.",
+    ),
+    key(
         "limits.handshake_timeout",
         Preset::Seconds(limits::HANDSHAKE_TIMEOUT_DEFAULT_S),
         "From accept to the end of the request; no byte extends it. Then, for a client of the\n\

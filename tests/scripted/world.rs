@@ -313,6 +313,7 @@ fn settings(options: &Options) -> ShardSettings {
         channels: open_channels(),
         outbox_bytes: options.outbox_bytes,
         outbox_shard_bytes: 1 << 30,
+        history_bytes: tidegate::limits::HISTORY_BYTES_DEFAULT,
         tokens: true,
         mailbox_len: options.lane_len,
         compression: CompressionSettings::default(),
