@@ -83,8 +83,11 @@ impl Core {
             Event::Pong(_) => {
                 let now = self.time.ms;
                 let Some(connection) = self.slots.get_mut(conn) else { return };
-                connection.session.keepalive.handle_pong(now, &self.settings.keepalive);
-                self.set_timer(conn);
+                // Nor does it stand for a command that is still owed.
+                if connection.protocol.has_frame_pings() && !connection.awaits_connect() {
+                    connection.session.keepalive.handle_pong(now, &self.settings.keepalive);
+                    self.set_timer(conn);
+                }
             }
             Event::Close(body) => {
                 // The answer carries the peer's code (RFC 6455 section 5.5.1).

@@ -185,7 +185,12 @@ impl World {
 
     /// Hands a client of the Centrifuge protocol over and settles.
     pub(crate) fn connect_centrifuge(&mut self) -> ConnId {
-        self.hand_over(Entry::Centrifuge, b"");
+        self.connect_pinged(false)
+    }
+
+    /// The same, pinged with control frames or as the protocol has it.
+    pub(crate) fn connect_pinged(&mut self, frame_pings: bool) -> ConnId {
+        self.hand_over(Entry::Centrifuge { frame_pings }, b"");
         self.connected()
     }
 

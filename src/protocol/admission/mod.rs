@@ -71,7 +71,10 @@ pub enum Entry {
     /// `/raw`: publications of `channels` arrive as messages.
     Raw(RawEntry),
     /// `/connection/websocket`: the Centrifuge protocol in JSON.
-    Centrifuge,
+    Centrifuge {
+        /// Whether it is pinged with control frames, as other connections are.
+        frame_pings: bool,
+    },
 }
 
 /// What `/raw` was asked for and granted.
@@ -123,7 +126,8 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
             if upgrade.subprotocol.is_none() && wants_protobuf(request) {
                 return Err(Refusal::ProtobufUnknown);
             }
-            Ok(Admitted::Socket { upgrade, entry: Entry::Centrifuge })
+            let frame_pings = query::asks_for_frame_pings(request.query);
+            Ok(Admitted::Socket { upgrade, entry: Entry::Centrifuge { frame_pings } })
         }
         _ => Err(Refusal::PathUnknown),
     }
@@ -341,20 +345,21 @@ mod tests {
     fn the_centrifuge_protocol_is_spoken_in_json_only() {
         let offer = |names: &str| format!("{UPGRADE}Sec-WebSocket-Protocol: {names}\r\n");
         let path = "GET /connection/websocket";
-        for (line, headers, admitted) in [
-            (path.to_owned(), UPGRADE.to_owned(), true),
-            (path.to_owned(), offer("centrifuge-json"), true),
-            (path.to_owned(), offer("centrifuge-protobuf, centrifuge-json"), true),
-            (path.to_owned(), offer("something-else"), true),
-            (path.to_owned(), offer("centrifuge-protobuf"), false),
-            (format!("{path}?format=protobuf"), UPGRADE.to_owned(), false),
-            (format!("{path}?cf_protocol=protobuf"), UPGRADE.to_owned(), false),
-            (format!("{path}?x=1&format=json"), UPGRADE.to_owned(), true),
+        for (line, headers, frame_pings) in [
+            (path.to_owned(), UPGRADE.to_owned(), Some(false)),
+            (path.to_owned(), offer("centrifuge-json"), Some(false)),
+            (path.to_owned(), offer("centrifuge-protobuf, centrifuge-json"), Some(false)),
+            (path.to_owned(), offer("something-else"), Some(false)),
+            (path.to_owned(), offer("centrifuge-protobuf"), None),
+            (format!("{path}?format=protobuf"), UPGRADE.to_owned(), None),
+            (format!("{path}?cf_protocol=protobuf"), UPGRADE.to_owned(), None),
+            (format!("{path}?x=1&format=json"), UPGRADE.to_owned(), Some(false)),
+            (format!("{path}?cf_ws_frame_ping_pong=true"), UPGRADE.to_owned(), Some(true)),
+            (format!("{path}?cf_ws_frame_ping_pong=1"), UPGRADE.to_owned(), Some(false)),
         ] {
             let decided = decide(&line, &headers, &policy());
-            let expect =
-                if admitted { Ok(Some(Entry::Centrifuge)) } else { Err(Refusal::ProtobufUnknown) };
-            assert_eq!(decided, expect, "{line} {headers}");
+            let expect = frame_pings.map(|frame_pings| Some(Entry::Centrifuge { frame_pings }));
+            assert_eq!(decided, expect.ok_or(Refusal::ProtobufUnknown), "{line} {headers}");
         }
         assert_eq!(Refusal::ProtobufUnknown.status(), Status::BadRequest);
     }
