@@ -9,7 +9,7 @@ use crate::hub::{ChannelId, Member};
 use crate::id::ConnId;
 use crate::limits::OUTBOX_LOOKS_PER_DELIVERY as LOOKS_PER_DELIVERY;
 use crate::mail::Notice;
-use crate::publication::Publication;
+use crate::publication::{Form, Publication};
 use crate::session::{Dropped, Outbox};
 use crate::stats::ShardStats;
 use crate::ws::CloseCode;
@@ -23,21 +23,26 @@ pub(super) struct FanOut {
     publication: Option<Arc<Publication>>,
     /// Whether and when something may be dropped for it. Notices are never dropped themselves.
     drop_policy: Option<DropPolicy>,
-    raw: Option<FrameBytes>,
-    /// For those who agreed on compression, from the first of them on; the plain frame if
-    /// compression is of no use.
+    /// By [`Form`].
+    forms: [Forms; 2],
+}
+
+/// The frames of one wire form, each from the first subscriber on that needs it.
+#[derive(Debug, Default)]
+struct Forms {
+    plain: Option<FrameBytes>,
+    /// For those who agreed on compression; the plain frame if compression is of no use.
     compressed: Option<FrameBytes>,
-    json: Option<FrameBytes>,
 }
 
 impl FanOut {
     fn new(channel: ChannelId, drop_policy: Option<DropPolicy>) -> Self {
-        Self { channel, publication: None, drop_policy, raw: None, compressed: None, json: None }
+        Self { channel, publication: None, drop_policy, forms: Default::default() }
     }
 
     /// Bytes of the forms that were used so far.
     pub(super) fn frame_len(&self) -> usize {
-        [&self.raw, &self.json].into_iter().flatten().map(FrameBytes::len).sum()
+        self.forms.iter().flat_map(|form| &form.plain).map(FrameBytes::len).sum()
     }
 }
 
@@ -57,9 +62,11 @@ impl Core {
         debug_assert!(self.fan_out.is_none(), "one fan-out at a time");
         let Some(channel) = self.hub.begin_fan_out(&notice.channel) else { return };
         self.taken_len += notice.frame.len();
-        let json = FrameBytes::shared(notice.frame.clone(), channel.number(), None);
+        let frame = FrameBytes::shared(notice.frame.clone(), channel.number(), None);
         let drop_policy = drop_policy_of(&self.options_of(&notice.channel));
-        self.fan_out = Some(FanOut { json: Some(json), ..FanOut::new(channel, drop_policy) });
+        let mut fan_out = FanOut::new(channel, drop_policy);
+        fan_out.forms[Form::Json as usize].plain = Some(frame);
+        self.fan_out = Some(fan_out);
     }
 
     /// Goes on with the fan-out until everyone has it or the budget is used up. True: there is
@@ -85,24 +92,30 @@ impl Core {
     fn deliver(&mut self, member: Member, fan_out: &mut FanOut) -> usize {
         let conn = member.conn;
         let connection = self.slots.get_mut(conn).expect("members are open connections");
-        let FanOut { channel, publication, drop_policy, raw, compressed, json } = fan_out;
+        let FanOut { channel, publication, drop_policy, forms } = fan_out;
         let counters = &self.stats.counters;
-        let taken_len = &mut self.taken_len;
         let share =
             |frame: &Arc<[u8]>| FrameBytes::shared(frame.clone(), channel.number(), *drop_policy);
-        let mut take = |frame: &Arc<[u8]>| {
-            *taken_len += frame.len();
-            share(frame)
-        };
-        let mut frame = match (&connection.client, &*publication) {
-            (None, Some(publication)) => raw.get_or_insert_with(|| take(publication.raw_frame())),
-            (Some(_), Some(publication)) => json.get_or_insert_with(|| {
-                take(publication.json_frame(|| counters.frames_encoded.add(1)))
-            }),
-            (Some(client), None) if client.wants_notices(member.subscription_index) => {
-                json.as_mut().expect("a notice has its form from the start")
+        let form = match &connection.client {
+            None if publication.is_some() => Form::Raw,
+            Some(client)
+                if publication.is_some() || client.wants_notices(member.subscription_index) =>
+            {
+                Form::Json
             }
-            (_, None) => return 1,
+            _ => return 1,
+        };
+        let Forms { plain, compressed } = &mut forms[form as usize];
+        let mut frame = match publication {
+            None => plain.as_ref().expect("a notice has its form from the start"),
+            Some(publication) => plain.get_or_insert_with(|| {
+                let frame = match form {
+                    Form::Raw => publication.raw_frame(),
+                    Form::Json => publication.json_frame(|| counters.frames_encoded.add(1)),
+                };
+                self.taken_len += frame.len();
+                share(frame)
+            }),
         };
         let outbox = &mut connection.session.outbox;
         // What is left to the shard bounds this connection too.
@@ -115,11 +128,13 @@ impl Core {
         // a delivery that is dropped.
         if let Some(publication) = publication
             && connection.flags.compressed
-            && connection.client.is_none()
             && outbox.has_room(frame.len(), limit)
         {
             frame = compressed.get_or_insert_with(|| {
-                share(self.compression.compress_once(publication, &self.settings, &self.stats))
+                let (settings, stats) = (&self.settings, &self.stats);
+                let made =
+                    self.compression.compress_once(publication, form, frame, settings, stats);
+                made.map_or_else(|| frame.clone(), share)
             });
         }
         let cost = 1 + dropped.map_or(0, |dropped| dropped.looked_at) / LOOKS_PER_DELIVERY;

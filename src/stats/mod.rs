@@ -73,7 +73,7 @@ stats! {
         deliveries: Counter = "deliveries_total", "Publications queued to a subscriber.";
         frames_encoded: Counter = "frames_encoded_total", "Publications put into a wire form: one per publication and form that has a subscriber.";
         compressed_connections: Gauge = "compressed_connections", "Open connections that agreed on permessage-deflate.";
-        messages_compressed: Counter = "messages_compressed_total", "Messages run through the compressor: each reply of /echo, and each publication once in the process.";
+        messages_compressed: Counter = "messages_compressed_total", "Messages run through the compressor: each reply of /echo, and each publication once in the process for each protocol.";
         compression_input_bytes: Counter = "compression_input_bytes_total", "Bytes of those messages before compression.";
         compression_output_bytes: Counter = "compression_output_bytes_total", "Bytes of those messages after compression.";
         messages_inflated: Counter = "messages_inflated_total", "Compressed messages of clients that were inflated.";

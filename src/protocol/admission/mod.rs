@@ -106,14 +106,13 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
         "/health" => admit_page(request, Page::Health),
         "/" if policy.demo => admit_page(request, Page::Demo),
         "/echo" if policy.echo => {
-            let upgrade = admit_upgrade(request, policy, &[], Some(&DeflatePolicy::ANY))?;
+            let upgrade = admit_upgrade(request, policy, &[], &DeflatePolicy::ANY)?;
             Ok(Admitted::Socket { upgrade, entry: Entry::Echo })
         }
         "/echo" => Err(Refusal::EchoDisabled),
         "/raw" => {
             // One compressed copy of a publication serves all its subscribers.
-            let shared = Some(&DeflatePolicy::SHARED);
-            let upgrade = admit_upgrade(request, policy, &[], shared)?;
+            let upgrade = admit_upgrade(request, policy, &[], &DeflatePolicy::SHARED)?;
             let wish = query::parse(request.query)?;
             if let Some(token) = token(request)? {
                 return Ok(Admitted::ShowsToken { upgrade, wish, token });
@@ -122,7 +121,8 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
             Ok(Admitted::Socket { upgrade, entry: Entry::Raw(wish) })
         }
         "/connection/websocket" => {
-            let upgrade = admit_upgrade(request, policy, &[CENTRIFUGE_JSON], None)?;
+            let subprotocols = &[CENTRIFUGE_JSON];
+            let upgrade = admit_upgrade(request, policy, subprotocols, &DeflatePolicy::SHARED)?;
             if upgrade.subprotocol.is_none() && wants_protobuf(request) {
                 return Err(Refusal::ProtobufUnknown);
             }
@@ -150,10 +150,10 @@ fn admit_upgrade<'a>(
     request: &Request<'a>,
     policy: &Policy,
     subprotocols: &[&'a str],
-    deflate: Option<&DeflatePolicy>,
+    deflate: &DeflatePolicy,
 ) -> Result<Upgrade<'a>, Refusal> {
     let mut upgrade = request.upgrade(subprotocols)?;
-    if let Some(deflate) = deflate.filter(|_| policy.compression) {
+    if policy.compression {
         upgrade.agree_deflate(deflate);
     }
     match request.origin()? {
@@ -378,13 +378,20 @@ mod tests {
         };
         let narrow = "permessage-deflate; server_max_window_bits=9";
         let off = Policy { compression: false, ..policy() };
-        for (path, offer) in [("/echo", narrow), ("/raw?channel=chat:a", "permessage-deflate")] {
+        let centrifuge = "/connection/websocket";
+        for (path, offer) in [
+            ("/echo", narrow),
+            ("/raw?channel=chat:a", "permessage-deflate"),
+            (centrifuge, "permessage-deflate; client_max_window_bits"),
+        ] {
             assert_eq!(agreed(path, offer, &off), None);
             assert!(agreed(path, offer, &policy()).is_some());
         }
-        assert_eq!(agreed("/raw?channel=chat:a", narrow, &policy()), None);
-        let raw = agreed("/raw?channel=chat:a", "permessage-deflate", &policy()).expect("agreed");
-        assert!(raw.server_no_context_takeover && raw.client_no_context_takeover);
+        for path in ["/raw?channel=chat:a", centrifuge] {
+            assert_eq!(agreed(path, narrow, &policy()), None);
+            let shared = agreed(path, "permessage-deflate", &policy()).expect("agreed");
+            assert!(shared.server_no_context_takeover && shared.client_no_context_takeover);
+        }
         let echo = agreed("/echo", narrow, &policy()).expect("agreed");
         assert!(!echo.server_no_context_takeover && echo.server_window_bits == 9);
     }
