@@ -1,10 +1,11 @@
 //! permessage-deflate on a shard: states of zlib, and what is compressed and inflated with them.
 //!
-//! Connections that only publications are compressed for have no state of their own: their messages are inflated, and publications
-//! compressed, with states the whole shard shares. What a client of the Centrifuge protocol alone is
-//! told is not compressed: most of it is short, and what is not, such as what a client missed, is
-//! asked for by all at once after a restart. Those of `/echo` get what was agreed on, their own
-//! states with context takeover, made for the first message that needs one.
+//! Connections for which publications alone are compressed have no state of their own: their
+//! messages are inflated, and publications compressed, with states the whole shard shares. What a
+//! client of the Centrifuge protocol alone is told is not compressed: most of it is short, and what
+//! is not, such as what a client missed, is asked for by all at once after a restart. Connections
+//! of `/echo` get what was agreed on, their own states with context takeover, made for the first
+//! message that needs one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

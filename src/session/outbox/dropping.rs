@@ -1,7 +1,8 @@
 //! What an outbox gives up for a newer publication when its reader does not keep up.
 //!
 //! Nobody calls this while a reader takes what it is sent and the limit is far, so the queue has no
-//! index of what may be dropped: it is looked through, and the caller learns how much was looked at.
+//! index of what may be dropped: it is looked through, and the caller learns how much was looked
+//! at.
 
 use super::{Outbox, OutboxFull};
 use crate::frame::{DropPolicy, FrameBytes};
