@@ -162,6 +162,8 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Bytes all outboxes of a shard may hold.
     pub outbox_shard_bytes: usize,
+    /// Bytes of history the process may keep.
+    pub history_bytes: usize,
     /// From accept to the end of the request head.
     pub handshake_timeout: Duration,
     /// Between pings.
@@ -191,6 +193,7 @@ impl Default for Limits {
             publication_size: limits::PUBLICATION_SIZE_DEFAULT,
             outbox_bytes: limits::OUTBOX_BYTES_DEFAULT,
             outbox_shard_bytes: limits::OUTBOX_SHARD_BYTES_DEFAULT,
+            history_bytes: limits::HISTORY_BYTES_DEFAULT,
             handshake_timeout: Duration::from_secs(limits::HANDSHAKE_TIMEOUT_DEFAULT_S),
             ping_interval: Duration::from_secs(limits::PING_INTERVAL_DEFAULT_S),
             pong_timeout: Duration::from_secs(limits::PONG_TIMEOUT_DEFAULT_S),

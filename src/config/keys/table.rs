@@ -119,6 +119,13 @@ pub(in crate::config) const KEYS: &[Key] = &[
          memory, of the machine or of the container, is less for all shards together.",
     ),
     key(
+        "limits.history_bytes",
+        Preset::Bytes(limits::HISTORY_BYTES_DEFAULT as u64),
+        "What may be kept for history, shared evenly by the shards. Past its share a shard drops the\n\
+         oldest publications of the channels not used for longest. The default is less where a\n\
+         quarter of the memory, of the machine or of the container, is less.",
+    ),
+    key(
         "limits.handshake_timeout",
         Preset::Seconds(limits::HANDSHAKE_TIMEOUT_DEFAULT_S),
         "From accept to the end of the request; no byte extends it. Then, for a client of the\n\
@@ -242,6 +249,14 @@ pub(in crate::config) const KEYS: &[Key] = &[
         Preset::Text("json"),
         "\"json\": a publication that is no JSON is refused. \"binary\": any bytes may be published,\n\
          and clients of the Centrifuge protocol cannot subscribe.",
+    ),
+    key(
+        "channel.slow_consumer",
+        Preset::Text("disconnect"),
+        "What becomes of a subscriber that does not keep up. \"disconnect\": it is closed with 3008.\n\
+         \"drop_oldest\": when there is no room, it misses what has waited longest. \"newest\": of\n\
+         what waits for it, it gets the newest publication of each channel. The last two do not go\n\
+         with positioning, nor with recovery other than \"cache\".",
     ),
     key(
         "token.hmac_secret",
