@@ -226,6 +226,10 @@ impl Core {
         let ask =
             Ask { channel: self.channel_name(channel), question, reply: AskReply::Client(asker) };
         let owner = self.owners.owner(&ask.channel);
+        let counts_clients = matches!(ask.question, Question::Presence | Question::PresenceStats);
+        if counts_clients && !self.has_told_leaves(owner) {
+            return Outcome::Later(Until::Room(owner));
+        }
         if owner != self.id {
             if !self.can_request(owner) {
                 return Outcome::Later(Until::Room(owner));

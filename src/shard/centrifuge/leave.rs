@@ -79,6 +79,15 @@ impl Core {
         self.leaves.cut = budget == 0;
     }
 
+    /// Whether the owner knows of all who left, or is told now. What it is asked after a leave must
+    /// not overtake it.
+    pub(super) fn has_told_leaves(&mut self, owner: ShardId) -> bool {
+        if self.leaves.is_waiting(owner) {
+            self.mail_leaves();
+        }
+        !self.leaves.is_waiting(owner)
+    }
+
     fn can_mail_leave(&self, owner: ShardId) -> bool {
         let Some(leave) = self.leaves.by_owner[owner.index()].front() else { return false };
         if owner == self.id {

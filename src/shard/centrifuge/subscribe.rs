@@ -112,11 +112,8 @@ impl Core {
     /// Whether a join can be sent to the owner now, or carried out here. One that follows a leave
     /// must not overtake it.
     pub(super) fn can_join(&mut self, owner: ShardId, channel: &str) -> bool {
-        if self.leaves.is_waiting(owner) {
-            self.mail_leaves();
-            if self.leaves.is_waiting(owner) {
-                return false;
-            }
+        if !self.has_told_leaves(owner) {
+            return false;
         }
         if owner == self.id {
             return self.has_room_for_notice(channel) && self.can_deliver(owner, 1);
