@@ -173,6 +173,7 @@ fn a_good_command_before_a_bad_one_is_carried_out() {
     }
     assert!(replies.contains(r#"{"id":7,"error":{"code":104"#), "{replies}");
     assert_eq!(next, Incoming::Close(Some((3501, "bad request".to_owned()))));
+    drop(session);
     stage.check_others();
     stage.end();
 }
@@ -208,6 +209,7 @@ fn what_is_just_within_the_limits_is_accepted() {
     }
     assert_eq!(stage.session.push()["pub"]["data"].to_string(), deepest);
     assert_eq!(stage.raw.text(), deepest);
+    drop(session);
     stage.check_others();
     stage.end();
 }
