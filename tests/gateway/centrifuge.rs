@@ -68,6 +68,12 @@ impl Session {
         line["push"].take()
     }
 
+    /// The next push of those that came before the reply to the last command.
+    pub fn earlier_push(&mut self) -> Option<Value> {
+        let at = self.lines.iter().position(|line| line.get("push").is_some())?;
+        Some(self.lines.remove(at).expect("just found")["push"].take())
+    }
+
     /// The code of the Close that comes next, pushes before it apart.
     pub fn closed(&mut self) -> u16 {
         loop {
