@@ -139,7 +139,9 @@ fn nothing_is_lost_or_doubled_between_recovery_and_live_delivery() {
             let mut publisher = connect(&gateway);
             while seen.load(Ordering::Relaxed) != u64::MAX {
                 // No more than recovery hands out, or than may wait for a client.
-                if published.load(Ordering::Relaxed) > seen.load(Ordering::Relaxed).saturating_add(200) {
+                if published.load(Ordering::Relaxed)
+                    > seen.load(Ordering::Relaxed).saturating_add(200)
+                {
                     thread::yield_now();
                     continue;
                 }
