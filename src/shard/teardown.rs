@@ -49,6 +49,8 @@ impl Core {
         let after = connection.session.outbox.total_len();
         // From here on the peer's bytes are read and discarded.
         connection.flags.paused = false;
+        // The owners' answers it waited for are not for it any more: its 101 leaves now.
+        connection.unregistered_count = 0;
         let abandoned = connection.drop_held();
         self.stats.counters.publishes_abandoned.add(abandoned);
         self.outbox_len = self.outbox_len + after - before;
