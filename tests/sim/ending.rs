@@ -24,6 +24,10 @@ impl World {
             let mut order: Vec<usize> = (0..self.shards.len()).collect();
             self.env.shuffle(&mut order);
             for index in order {
+                // Several turns in a row leave their mail to one turn of another.
+                if is_busy && self.env.one_in(3) {
+                    continue;
+                }
                 while self.shards[index].borrow_mut().driver_mut().progress() {
                     is_busy = true;
                 }
@@ -31,7 +35,7 @@ impl World {
             }
             self.take_answers();
             self.bury();
-            if !is_busy {
+            if !is_busy && !self.publish_planned() {
                 return;
             }
         }
@@ -56,11 +60,12 @@ impl World {
         self.settle();
         self.assert_nothing_owed();
         self.come_back();
-        for channel in 0..self.channels.len() {
-            self.publish(channel);
+        for _ in 0..4 {
+            (0..self.channels.len()).for_each(|channel| self.plan_publish(channel));
+            self.publish_planned();
             self.settle();
+            self.assert_nothing_owed();
         }
-        self.assert_nothing_owed();
         self.assert_presence();
         if self.env.one_in(3) {
             self.drain()

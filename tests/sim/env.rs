@@ -111,7 +111,9 @@ impl Env {
 
     /// Something else may happen in the middle of `shard`'s turn.
     pub(crate) fn interrupt(&self, shard: ShardId) {
-        if self.depth.get() > 0 || !self.strikes(Fault::MidTurn) {
+        // Threads run side by side whether or not anything is wrong.
+        let strikes = self.strikes(Fault::MidTurn) || !self.faults.are_on() && self.one_in(8);
+        if self.depth.get() > 0 || !strikes {
             return;
         }
         let Some(world) = self.world.borrow().upgrade() else { return };
@@ -128,16 +130,21 @@ impl Env {
     }
 }
 
-/// A clock that stands still until the simulation moves it.
-pub(crate) struct SimClock(pub(crate) Rc<Env>);
+/// A clock that stands still until the simulation moves it. A shard looks at it when a turn begins
+/// and again just before it waits: moments at which others may do something.
+pub(crate) struct SimClock {
+    pub(crate) shard: ShardId,
+    pub(crate) env: Rc<Env>,
+}
 
 impl Clock for SimClock {
     fn now(&mut self) -> Instant {
-        self.0.instant()
+        self.env.interrupt(self.shard);
+        self.env.instant()
     }
 
     fn time_of_day(&mut self) -> SystemTime {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(START_UNIX_S);
-        start + self.0.now.get() - self.0.wall_back.get()
+        start + self.env.now.get() - self.env.wall_back.get()
     }
 }

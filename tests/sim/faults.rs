@@ -35,6 +35,7 @@ faults! {
     LateWake = "wake-ups reordered",
     Spurious = "wake-ups for nothing",
     MidTurn = "turns interrupted",
+    Stall = "shards stalled",
     ClockJump = "clock jumps",
     WallBack = "time of day set back",
     FullMailbox = "full mailboxes",

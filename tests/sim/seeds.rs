@@ -16,13 +16,15 @@ const SEEDS: u64 = 500;
 const STEPS: usize = 2_000;
 
 thread_local! {
+    /// Whether panics on this thread are expected.
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
     /// The seed that runs on this thread, if its failure is to be told.
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// What came of one seed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Outcome {
+pub(crate) struct Outcome {
     faults: [u64; KINDS],
     /// All counters of all shards.
     counters: Vec<u64>,
@@ -32,7 +34,8 @@ struct Outcome {
     turns: u64,
 }
 
-fn run(seed: u64) -> Outcome {
+/// Runs a seed to its end.
+pub(crate) fn run(seed: u64) -> Outcome {
     let world = World::new(seed);
     for _ in 0..STEPS {
         world.step();
@@ -53,17 +56,28 @@ fn run(seed: u64) -> Outcome {
 }
 
 /// Has a failing seed named before anything else is said of it.
-fn name_failing_seeds() {
+pub(crate) fn name_failing_seeds() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let default = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
+            if IS_QUIET.get() {
+                return;
+            }
             if let Some(seed) = SEED.get() {
                 eprintln!("seed {seed} fails; to see it again: scripts/sim --seed {seed}");
             }
             default(info);
         }));
     });
+}
+
+/// Does something whose panics are no news.
+pub(crate) fn quietly<T>(act: impl FnOnce() -> T) -> T {
+    IS_QUIET.set(true);
+    let result = act();
+    IS_QUIET.set(false);
+    result
 }
 
 /// Runs seeds from `first` on, on two threads, until one fails.

@@ -25,6 +25,8 @@ pub(crate) struct Setup {
     pub(crate) sizes: Sizes,
     /// Clients at one time.
     pub(crate) clients: usize,
+    /// The channel that most is about.
+    pub(crate) hot: usize,
     /// Publications the backend makes at once, at most.
     pub(crate) burst: usize,
     outbox_bytes: usize,
@@ -42,6 +44,7 @@ impl Setup {
             lane_len: *env.pick(&[4, 4, 8, 64]),
             sizes,
             clients: *env.pick(&[4, 10, 24]),
+            hot: env.below(CHANNELS),
             burst: *env.pick(&[1, 2, 6]),
             outbox_bytes: *env.pick(&[2 * 1024, 16 * 1024, 256 * 1024]),
         }
@@ -63,6 +66,9 @@ impl Setup {
         }
     }
 }
+
+/// Channels of every seed.
+const CHANNELS: usize = 4;
 
 /// Nothing is kept.
 const PLAIN: ChannelOptions = ChannelOptions {
@@ -101,7 +107,8 @@ fn namespaces() -> Arc<Namespaces> {
 /// Channels of each kind, spread over the shards. Their names are as long in every run of a seed,
 /// though owners are drawn by the process.
 pub(crate) fn channels(owners: &Owners, shards: u16) -> Vec<Channel> {
-    let kinds = [("none_", &PLAIN), ("kept:", &KEPT), ("full:", &FULL), ("kept:", &KEPT)];
+    let kinds: [_; CHANNELS] =
+        [("none_", &PLAIN), ("kept:", &KEPT), ("full:", &FULL), ("kept:", &KEPT)];
     let of_kind = |(index, (prefix, options)): (usize, (&str, &ChannelOptions))| {
         let names = (0..).map(|number| format!("{prefix}{index}-{number:06}"));
         let owner = (index + 1) % usize::from(shards);

@@ -62,7 +62,11 @@ pub(crate) struct World {
     pub(crate) oracle: RefCell<Oracle>,
     pending: RefCell<Vec<Pending>>,
     kept: RefCell<Vec<Kept>>,
+    /// Channels that the backend publishes to soon.
+    planned: RefCell<Vec<usize>>,
     connected: Cell<usize>,
+    /// By shard: how many more chances to run its thread is denied.
+    stalled: Vec<Cell<usize>>,
     setup: Setup,
 }
 
@@ -79,7 +83,8 @@ impl World {
         let shards = wiring.posts.drain(..).zip(&stats).map(|(post, stats)| {
             let (id, bell) = (post.shard, post.bell.clone());
             let driver = SimDriver::new(id, env.clone(), bell, setup.sizes);
-            let (clock, owners) = (SimClock(env.clone()), owners.clone());
+            let clock = SimClock { shard: id, env: env.clone() };
+            let owners = owners.clone();
             let settings = setup.settings(seed.wrapping_add(u64::from(id.0)));
             let permits = permits.clone();
             RefCell::new(Shard::new(driver, clock, post, owners, permits, stats.clone(), settings))
@@ -97,7 +102,9 @@ impl World {
             oracle: RefCell::default(),
             pending: RefCell::default(),
             kept: RefCell::default(),
+            planned: RefCell::default(),
             connected: Cell::new(0),
+            stalled: (0..setup.shards).map(|_| Cell::new(0)).collect(),
             env: env.clone(),
             setup,
         });
@@ -132,8 +139,11 @@ impl World {
     /// Something happens in the middle of `shard`'s turn.
     pub(crate) fn interrupt(&self, shard: ShardId) {
         match self.env.below(4) {
-            0 => self.connect_any(),
-            1 => self.publish_any(),
+            0 if self.env.faults.are_on() => self.connect_any(),
+            1 if self.env.faults.are_on() => self.publish_any(),
+            0 | 1 => {
+                self.publish_planned();
+            }
             _ => {
                 let other = self.env.below(self.shards.len());
                 if other != shard.index() {
@@ -143,8 +153,22 @@ impl World {
         }
     }
 
+    /// The backend publishes to this channel soon, perhaps while a shard is in its turn.
+    pub(crate) fn plan_publish(&self, channel: usize) {
+        self.planned.borrow_mut().push(channel);
+    }
+
+    /// Makes one of the planned publishes. False: there is none.
+    pub(crate) fn publish_planned(&self) -> bool {
+        let channel = self.planned.borrow_mut().pop();
+        channel.map(|channel| self.publish(channel)).is_some()
+    }
+
     /// One turn of a shard, if its wait is over. Says whether it was.
     pub(crate) fn turn(&self, index: usize) -> bool {
+        if self.is_stalled(index) {
+            return false;
+        }
         let mut shard = self.shards[index].borrow_mut();
         if !shard.driver_mut().is_awake() && !self.env.strikes(Fault::Spurious) {
             return false;
@@ -154,6 +178,20 @@ impl World {
         shard.turn().expect("the ring does not break");
         shard.driver_mut().fall_asleep();
         true
+    }
+
+    /// Whether the shard's thread is denied the processor.
+    fn is_stalled(&self, index: usize) -> bool {
+        let stalled = &self.stalled[index];
+        if !self.env.faults.are_on() {
+            return false;
+        }
+        if stalled.get() == 0 && self.env.one_in(8) && self.env.strikes(Fault::Stall) {
+            stalled.set(self.env.below(60));
+        }
+        let is_stalled = stalled.get() > 0;
+        stalled.set(stalled.get().saturating_sub(1));
+        is_stalled
     }
 
     /// Messages from ring to ring and rings of bells arrive: some of them, or all.
@@ -309,6 +347,10 @@ impl World {
                 let mut channels: Vec<_> = (0..self.channels.len()).collect();
                 self.env.shuffle(&mut channels);
                 channels.truncate(1 + self.env.below(3));
+                channels.retain(|channel| *channel != self.setup.hot);
+                if channels.is_empty() || !self.env.one_in(4) {
+                    channels.insert(0, self.setup.hot);
+                }
                 Kind::Raw { channels }
             }
             _ => self.returning(),
@@ -318,7 +360,9 @@ impl World {
 
     fn publish_any(&self) {
         for _ in 0..1 + self.env.below(self.setup.burst) {
-            self.publish(self.env.below(self.channels.len()));
+            let hot = self.env.one_in(2);
+            let any = self.env.below(self.channels.len());
+            self.publish(if hot { self.setup.hot } else { any });
         }
     }
 
