@@ -63,10 +63,7 @@ impl Centrifuge {
         self.wanted.insert(channel, true);
         // It comes back to where it stood; what the reply to an unsubscription under way will say
         // about that it cannot know.
-        let is_settled = !self.unanswered.values().any(|asked| {
-            matches!(asked, Asked::Unsubscribe { channel: one } | Asked::Subscribe { channel: one, .. }
-                if *one == channel)
-        });
+        let is_settled = !self.unanswered.values().any(|asked| asked.is_about(channel));
         let from = self.kept.get(&channel).filter(|_| {
             is_settled && scene.channels[channel].history.is_some() && !scene.env.one_in(4)
         });
@@ -124,7 +121,7 @@ impl Centrifuge {
         line: &Value,
     ) {
         if let Some(push) = line.get("push") {
-            return on_push(scene, runs, push);
+            return self.on_push(scene, runs, push);
         }
         let id = line["id"].as_u64().unwrap_or_else(|| panic!("neither reply nor push: {line}"));
         let asked = self.unanswered.remove(&u32::try_from(id).expect("a command's"));
@@ -161,29 +158,65 @@ impl Centrifuge {
             }
         }
     }
+
+    fn on_push(&mut self, scene: &mut Scene<'_>, runs: &mut BTreeMap<usize, Run>, push: &Value) {
+        let name = push["channel"].as_str().unwrap_or_else(|| panic!("no channel: {push}"));
+        let channel = scene.channels.iter().position(|channel| channel.name == name);
+        let channel = channel.unwrap_or_else(|| panic!("an unknown channel: {push}"));
+        if let Some(how) = push.get("subscribe") {
+            let position = position(how, Duration::ZERO);
+            let lossy = scene.channels[channel].is_lossy;
+            let run = Run::new(channel, scene.env.moment(), position, lossy);
+            assert!(runs.insert(channel, run).is_none(), "subscribed twice");
+            return self.note_told(channel, true);
+        }
+        let run = runs.get_mut(&channel);
+        let run = run.unwrap_or_else(|| panic!("a push without a subscription: {push}"));
+        if let Some(publication) = push.get("pub") {
+            receive(scene, run, publication);
+        } else if let Some(join) = push.get("join") {
+            run.note_presence(join["info"]["client"].as_str().expect("a client"), true);
+        } else if let Some(leave) = push.get("leave") {
+            run.note_presence(leave["info"]["client"].as_str().expect("a client"), false);
+        } else {
+            assert!(push.get("unsubscribe").is_some(), "an unknown push: {push}");
+            let run = runs.remove(&channel).expect("just looked at");
+            self.kept.extend(run.position.map(|at| (channel, at)));
+            self.note_told(channel, false);
+        }
+    }
+
+    /// The backend subscribed or unsubscribed the client. What it has asked for itself and has no
+    /// reply to comes after that.
+    fn note_told(&mut self, channel: usize, is_subscribed: bool) {
+        let is_settled = !self.unanswered.values().any(|asked| asked.is_about(channel));
+        if is_settled {
+            self.wanted.insert(channel, is_subscribed);
+        }
+    }
 }
 
-/// Errors are answers too, but none is due to what these clients ask.
+impl Asked {
+    /// Whether the reply changes the subscription to `channel`.
+    fn is_about(&self, channel: usize) -> bool {
+        match self {
+            Self::Subscribe { channel: one, .. } | Self::Unsubscribe { channel: one } => {
+                *one == channel
+            }
+            Self::Connect | Self::Publish { .. } | Self::History { .. } => false,
+        }
+    }
+}
+
+/// Errors are answers too, but only one is due to what these clients ask: the backend was first.
 fn on_error(scene: &mut Scene<'_>, asked: &Asked, error: &Value) {
+    if let (Asked::Subscribe { .. }, Some(105)) = (asked, error["code"].as_u64()) {
+        return;
+    }
     if let Asked::Publish { id } = asked {
         scene.oracle.refuse(*id);
     }
     panic!("{asked:?} was answered with {error}");
-}
-
-fn on_push(scene: &mut Scene<'_>, runs: &mut BTreeMap<usize, Run>, push: &Value) {
-    let name = push["channel"].as_str().unwrap_or_else(|| panic!("no channel: {push}"));
-    let channel = scene.channels.iter().position(|channel| channel.name == name);
-    let run = channel.and_then(|channel| runs.get_mut(&channel));
-    let run = run.unwrap_or_else(|| panic!("a push without a subscription: {push}"));
-    if let Some(publication) = push.get("pub") {
-        receive(scene, run, publication);
-    } else if let Some(join) = push.get("join") {
-        run.note_presence(join["info"]["client"].as_str().expect("a client"), true);
-    } else {
-        let leave = push.get("leave").unwrap_or_else(|| panic!("an unknown push: {push}"));
-        run.note_presence(leave["info"]["client"].as_str().expect("a client"), false);
-    }
 }
 
 fn receive(scene: &mut Scene<'_>, run: &mut Run, publication: &Value) {
@@ -200,14 +233,14 @@ fn subscribed(
     asked_at: Duration,
     reply: &Value,
 ) -> Run {
-    let epoch = reply["epoch"].as_str().expect("a position is told").to_owned();
-    let offset = reply["offset"].as_u64().unwrap_or(0);
+    let position = position(reply, asked_at);
     let moment = scene.env.moment();
+    let lossy = scene.channels[channel].is_lossy;
     let is_recovered = reply["recovered"] == true;
     assert_eq!(reply["was_recovering"] == true, from.is_some(), "{reply}");
-    if let Some(from) = &from
+    if let (Some(from), Some(Position { epoch, offset, .. })) = (&from, &position)
         && !is_recovered
-        && from.epoch == epoch
+        && from.epoch == *epoch
         && let Some(history) = scene.channels[channel].history
     {
         let is_kept = offset - from.offset <= u64::from(history.size);
@@ -217,13 +250,20 @@ fn subscribed(
     }
     match from {
         Some(from) if is_recovered => {
-            assert_eq!(from.epoch, epoch, "recovered from another stream");
-            let mut run = Run::new(channel, moment, Some(from));
+            let epoch = position.map(|position| position.epoch);
+            assert_eq!(epoch.as_ref(), Some(&from.epoch), "recovered from another stream");
+            let mut run = Run::new(channel, moment, Some(from), lossy);
             for publication in reply["publications"].as_array().into_iter().flatten() {
                 receive(scene, &mut run, publication);
             }
             run
         }
-        _ => Run::new(channel, moment, Some(Position { epoch, offset, since: asked_at })),
+        _ => Run::new(channel, moment, position, lossy),
     }
+}
+
+/// The position that is told, if one is.
+fn position(told: &Value, since: Duration) -> Option<Position> {
+    let epoch = told["epoch"].as_str()?.to_owned();
+    Some(Position { epoch, offset: told["offset"].as_u64().unwrap_or(0), since })
 }

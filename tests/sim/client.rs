@@ -13,6 +13,9 @@ use super::oracle::{Oracle, Publisher, Run};
 use super::wire::{self, Frame, RESPONSE};
 use super::world::Channel;
 
+/// Close code of clients whom the backend disconnects.
+pub(crate) const DISMISSED: u16 = 4_000;
+
 /// What a client needs to act.
 pub(crate) struct Scene<'a> {
     pub(crate) env: &'a Env,
@@ -264,7 +267,7 @@ impl Client {
             1000 => self.sent_close,
             // The gateway stops, and some seeds have that.
             1001 | 3001 => true,
-            3008 | 3012 => true,
+            3008 | 3012 | DISMISSED => true,
             // No connect command in time.
             3502 => matches!(&self.kind, Kind::Centrifuge(one) if !one.is_connected()),
             _ => false,

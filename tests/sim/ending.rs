@@ -122,6 +122,11 @@ impl World {
                 Kind::Centrifuge(centrifuge) => {
                     let unanswered = &centrifuge.unanswered;
                     assert!(unanswered.is_empty(), "{client} lacks answers: {unanswered:?}");
+                    for channel in 0..self.channels.len() {
+                        let (wanted, is_on) =
+                            (centrifuge.is_wanted(channel), client.runs.contains_key(&channel));
+                        assert_eq!(wanted, is_on, "{client} and channel {channel}");
+                    }
                 }
             }
         }

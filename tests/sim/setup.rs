@@ -7,7 +7,7 @@ use tidegate::id::Owners;
 use tidegate::mail::Bell;
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::channel::{
-    Audience, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery,
+    Audience, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery, SlowConsumer,
 };
 use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{CompressionSettings, ShardSettings};
@@ -60,6 +60,7 @@ impl Setup {
             tokens: false,
             outbox_bytes: self.outbox_bytes,
             outbox_shard_bytes: 1 << 30,
+            history_bytes: 1 << 30,
             mailbox_len: self.lane_len,
             compression: CompressionSettings::default(),
             seed,
@@ -68,7 +69,7 @@ impl Setup {
 }
 
 /// Channels of every seed.
-const CHANNELS: usize = 4;
+const CHANNELS: usize = 6;
 
 /// Nothing is kept.
 const PLAIN: ChannelOptions = ChannelOptions {
@@ -82,6 +83,7 @@ const PLAIN: ChannelOptions = ChannelOptions {
     allow_presence: Audience::Anyone,
     allow_history: Audience::Anyone,
     format: Format::Json,
+    slow_consumer: SlowConsumer::Disconnect,
 };
 
 /// Some publications are kept for some seconds.
@@ -100,21 +102,35 @@ const FULL: ChannelOptions = ChannelOptions {
     ..PLAIN
 };
 
+/// Slow readers miss what is old.
+const NEWEST: ChannelOptions = ChannelOptions { slow_consumer: SlowConsumer::Newest, ..PLAIN };
+
+/// They miss as little as possible.
+const LOSSY: ChannelOptions = ChannelOptions { slow_consumer: SlowConsumer::DropOldest, ..PLAIN };
+
 fn namespaces() -> Arc<Namespaces> {
-    Arc::new(Namespaces::new(PLAIN, [("kept".into(), KEPT), ("full".into(), FULL)]))
+    let named = [("kept", KEPT), ("full", FULL), ("newest", NEWEST), ("lossy", LOSSY)];
+    Arc::new(Namespaces::new(PLAIN, named.map(|(name, options)| (name.into(), options))))
 }
 
 /// Channels of each kind, spread over the shards. Their names are as long in every run of a seed,
 /// though owners are drawn by the process.
 pub(crate) fn channels(owners: &Owners, shards: u16) -> Vec<Channel> {
-    let kinds: [_; CHANNELS] =
-        [("none_", &PLAIN), ("kept:", &KEPT), ("full:", &FULL), ("kept:", &KEPT)];
+    let kinds: [_; CHANNELS] = [
+        ("none-", &PLAIN),
+        ("kept:", &KEPT),
+        ("full:", &FULL),
+        ("kept:", &KEPT),
+        ("newest:", &NEWEST),
+        ("lossy:", &LOSSY),
+    ];
     let of_kind = |(index, (prefix, options)): (usize, (&str, &ChannelOptions))| {
         let names = (0..).map(|number| format!("{prefix}{index}-{number:06}"));
         let owner = (index + 1) % usize::from(shards);
         let name = { names }.find(|name| owners.owner(name).index() == owner);
         let name = name.expect("every shard owns some");
-        Channel { name, history: options.history, has_presence: options.presence }
+        let is_lossy = options.slow_consumer != SlowConsumer::Disconnect;
+        Channel { name, history: options.history, has_presence: options.presence, is_lossy }
     };
     kinds.into_iter().enumerate().map(of_kind).collect()
 }

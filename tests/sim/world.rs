@@ -12,16 +12,20 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tidegate::engine::memory::Engine;
-use tidegate::id::{ChannelName, Owners, ShardId};
-use tidegate::mail::{Bell, Handoff, Permits, PublishResult, Request, Sender, wire};
+use tidegate::id::{ChannelName, ClientKey, Owners, ShardId};
+use tidegate::mail::{
+    Bell, Deed, Enrolment, Handoff, Permits, PublishResult, Request, Selector, Sender, Unanswered,
+    wire,
+};
 use tidegate::protocol::admission::{Entry, RawEntry};
 use tidegate::protocol::channel::HistoryOptions;
 use tidegate::publication::{Payload, PublishOptions};
 use tidegate::shard::Shard;
 use tidegate::stats::ShardStats;
+use tidegate::ws::CloseCode;
 
 use super::centrifuge::Centrifuge;
-use super::client::{Client, Kind, Scene, publication};
+use super::client::{Client, DISMISSED, Kind, Scene, publication};
 use super::driver::SimDriver;
 use super::env::{Env, SimClock};
 use super::faults::Fault;
@@ -35,6 +39,8 @@ pub(crate) struct Channel {
     pub(crate) name: String,
     pub(crate) history: Option<HistoryOptions>,
     pub(crate) has_presence: bool,
+    /// Whether slow readers may miss publications.
+    pub(crate) is_lossy: bool,
 }
 
 /// A publish of the backend that waits for its answer.
@@ -62,6 +68,8 @@ pub(crate) struct World {
     pub(crate) oracle: RefCell<Oracle>,
     pending: RefCell<Vec<Pending>>,
     kept: RefCell<Vec<Kept>>,
+    /// What the backend has done to clients, without an answer.
+    deeds: RefCell<Vec<Pin<Box<dyn Future<Output = Result<(), Unanswered>>>>>>,
     /// Channels that the backend publishes to soon.
     planned: RefCell<Vec<usize>>,
     connected: Cell<usize>,
@@ -102,6 +110,7 @@ impl World {
             oracle: RefCell::default(),
             pending: RefCell::default(),
             kept: RefCell::default(),
+            deeds: RefCell::default(),
             planned: RefCell::default(),
             connected: Cell::new(0),
             stalled: (0..setup.shards).map(|_| Cell::new(0)).collect(),
@@ -123,6 +132,7 @@ impl World {
             }),
             9 => self.pass(),
             10 => self.any_shard(|shard| shard.misbehave()),
+            14 if self.env.one_in(3) => self.steer_any(),
             11..14 => self.any_shard(|shard| {
                 shard.progress();
             }),
@@ -234,11 +244,47 @@ impl World {
             }
             false
         });
+        self.deeds.borrow_mut().retain_mut(|deed| deed.as_mut().poll(&mut context).is_pending());
     }
 
-    /// Publishes of the backend without an answer.
+    /// Publishes and deeds of the backend without an answer.
     pub(crate) fn pending_count(&self) -> usize {
-        self.pending.borrow().len()
+        self.pending.borrow().len() + self.deeds.borrow().len()
+    }
+
+    /// The backend has something done to a client.
+    fn steer_any(&self) {
+        let clients = self.clients.borrow();
+        let names = clients.iter().filter_map(|client| match &client.kind {
+            Kind::Centrifuge(centrifuge) => centrifuge.name.as_deref(),
+            _ => None,
+        });
+        let names: Vec<_> = names.collect();
+        if names.is_empty() {
+            return;
+        }
+        let channel = ChannelName::from(&*self.env.pick(&self.channels).name);
+        let deed = match self.env.below(16) {
+            0 => Deed::Disconnect {
+                code: CloseCode::new(DISMISSED).expect("a code"),
+                reason: "dismissed".into(),
+            },
+            1..8 => Deed::Unsubscribe(channel),
+            _ => Deed::Subscribe(Arc::new(Enrolment {
+                channel,
+                info: None,
+                data: None,
+                expire_at: None,
+                since: None,
+                positioned: None,
+                recoverable: None,
+                notices: None,
+            })),
+        };
+        let client = ClientKey::parse(names[self.env.below(names.len())]);
+        self.env.trace(|| format!("backend: {deed:?} for {client:?}"));
+        let who = Arc::new(Selector { client, ..Selector::default() });
+        self.deeds.borrow_mut().push(Box::pin(self.engine.steer(&who, &deed)));
     }
 
     /// The backend publishes.
@@ -288,7 +334,9 @@ impl World {
         };
         if let Kind::Raw { channels } = &client.kind {
             // It learns of them by its 101.
-            let runs = channels.iter().map(|one| (*one, Run::new(*one, u64::MAX, None)));
+            let runs = channels
+                .iter()
+                .map(|one| (*one, Run::new(*one, u64::MAX, None, self.channels[*one].is_lossy)));
             client.runs = runs.collect();
         }
         self.clients.borrow_mut().push(client);
@@ -397,12 +445,12 @@ impl World {
     fn entry(&self, kind: &Kind) -> Entry {
         match kind {
             Kind::Echo { .. } => Entry::Echo,
-            Kind::Centrifuge(_) => Entry::Centrifuge,
+            Kind::Centrifuge(_) => Entry::Centrifuge { frame_pings: self.env.one_in(2) },
             Kind::Raw { channels } => {
                 let names =
                     channels.iter().map(|one| ChannelName::from(&*self.channels[*one].name));
                 let channels = names.collect();
-                Entry::Raw(RawEntry { channels, publish: true, expire_at: None })
+                Entry::Raw(RawEntry { channels, publish: true, expire_at: None, user: None })
             }
         }
     }
