@@ -54,7 +54,7 @@ impl Preset {
 }
 
 /// The tables, in the order of the printed text.
-pub(super) const TABLES: [(&str, &str); 6] = [
+pub(super) const TABLES: [(&str, &str); 7] = [
     ("server", "Addresses, threads, trust."),
     ("limits", "Bounds. Past each of them something is refused, closed or counted, never silent."),
     ("echo", "The path /echo, which sends every message back. For load tests; off by default."),
@@ -65,6 +65,7 @@ pub(super) const TABLES: [(&str, &str); 6] = [
          not exist. With --dev they do and have what stands here; a table's defaults are then those\n\
          marked \"With --dev\" for the keys that begin with allow_.",
     ),
+    ("client", "Clients of the Centrifuge protocol."),
     (
         "token",
         "JSON Web Tokens, which say who a client is and what it may subscribe to. A key from one of\n\
@@ -417,6 +418,16 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Text("json"),
         "\"json\": a publication that is no JSON is refused. \"binary\": any bytes may be published,\n\
          and clients of the Centrifuge protocol cannot subscribe.",
+    ),
+    key(
+        "client.personal_channel",
+        Preset::Switch(false),
+        "Whether every user is subscribed to a channel of its own as soon as it connects: #USER.",
+    ),
+    key(
+        "client.personal_namespace",
+        Preset::Text(""),
+        "Namespace of these channels, which are then NAMESPACE:#USER. Empty: none.",
     ),
     key(
         "token.hmac_secret",
