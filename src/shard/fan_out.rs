@@ -95,13 +95,18 @@ impl Core {
             }
             (_, None) => return,
         };
-        let outbox = &mut connection.session.outbox;
+        let is_client = connection.client.is_some();
+        let held = match &mut connection.client {
+            Some(client) if connection.flags.connecting => client.held_mut(),
+            _ => None,
+        };
+        let outbox = held.unwrap_or(&mut connection.session.outbox);
         // Whoever has no room for the plain frame is too slow either way: nothing is compressed for
         // a delivery that is dropped.
         let shard_full = self.outbox_len + frame.len() > shard_limit && !outbox.is_idle();
         if let Some(publication) = publication
             && connection.flags.compressed
-            && connection.client.is_none()
+            && !is_client
             && !shard_full
             && outbox.has_room(frame.len(), limit)
         {
