@@ -281,6 +281,8 @@ pub enum Conflict {
     PersonalChannelsClosed,
     /// Recovery is on and nothing is kept to recover from.
     RecoveryWithoutHistory,
+    /// Publications may be dropped, and subscribers count on a position without gaps.
+    DropsWithPosition,
     /// Publications would be forgotten before or with the stream they stand in.
     MetaBelowHistory {
         /// How long the stream's position is kept.
@@ -340,6 +342,11 @@ impl fmt::Display for Conflict {
             Self::RecoveryWithoutHistory => f.write_str(
                 "recovery needs something to recover from: set both history_size and history_ttl, \
                  or recovery = false",
+            ),
+            Self::DropsWithPosition => f.write_str(
+                "a slow subscriber would miss publications and believe that it has them: set \
+                 recovery to \"cache\" or false and positioning = false, or slow_consumer = \
+                 \"disconnect\"",
             ),
             Self::MetaBelowHistory { meta, history } => write!(
                 f,

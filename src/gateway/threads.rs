@@ -269,6 +269,7 @@ impl ShardPlan<'_> {
             tokens: self.config.token.is_some(),
             outbox_bytes: limits.outbox_bytes,
             outbox_shard_bytes: limits.outbox_shard_bytes,
+            history_bytes: limits.history_bytes,
             mailbox_len: limits.mailbox_len,
             compression: compression.unwrap_or_default(),
             seed,

@@ -27,14 +27,16 @@ impl Core {
                 expires_at = raw.expire_at.map(|end| self.time.at_unix_s(end));
                 (Protocol::Raw { publish: raw.publish }, raw.channels)
             }
-            Entry::Centrifuge => (Protocol::Centrifuge, Box::default()),
+            Entry::Centrifuge { frame_pings } => {
+                (Protocol::Centrifuge { frame_pings }, Box::default())
+            }
         };
         let times = &self.settings.keepalive;
         let (keepalive, client) = match protocol {
             Protocol::Echo | Protocol::Raw { .. } => {
                 (Keepalive::new(self.time.ms, times, self.random.u64(..)), None)
             }
-            Protocol::Centrifuge => {
+            Protocol::Centrifuge { .. } => {
                 let deadline = self.time.ms + self.settings.connect_timeout;
                 (Keepalive::awaiting(deadline), Some(Box::<Client>::default()))
             }

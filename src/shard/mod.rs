@@ -69,6 +69,8 @@ pub struct ShardSettings {
     pub outbox_bytes: usize,
     /// Bytes that may wait for all connections of the shard.
     pub outbox_shard_bytes: usize,
+    /// Bytes of history that all shards together may keep, each its part.
+    pub history_bytes: usize,
     /// Publications the shard may owe itself, as a lane between two shards would hold.
     pub mailbox_len: usize,
     /// How messages are compressed for those who agreed on it.
@@ -172,8 +174,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         let id = post.shard;
         let lane_count = post.requests_in.len();
         let shard_count = post.deliveries_in.len();
-        let hub =
-            Hub::new(id, owners.clone(), HubLimits::of_one_in(owners.shard_count()), settings.seed);
+        let hub_limits = HubLimits::of_one_in(owners.shard_count(), settings.history_bytes);
+        let hub = Hub::new(id, owners.clone(), hub_limits, settings.seed);
         post.bell.mute();
         let core = Core {
             id,

@@ -152,10 +152,10 @@ impl Core {
             KeepaliveStep::Wait => {}
             KeepaliveStep::Ping => {
                 self.stats.counters.pings_sent.add(1);
-                let is_client = connection.client.is_some();
-                self.append(conn, |out| match is_client {
-                    false => encode::append_ping(out, b""),
-                    true => encode::append_message(out, MessageKind::Text, reply::PING),
+                let frame_pings = connection.protocol.has_frame_pings();
+                self.append(conn, |out| match frame_pings {
+                    true => encode::append_ping(out, b""),
+                    false => encode::append_message(out, MessageKind::Text, reply::PING),
                 });
                 self.mark_dirty(conn);
             }

@@ -73,12 +73,14 @@ stats! {
         deliveries: Counter = "deliveries_total", "Publications queued to a subscriber.";
         frames_encoded: Counter = "frames_encoded_total", "Publications put into a wire form: one per publication and form that has a subscriber.";
         compressed_connections: Gauge = "compressed_connections", "Open connections that agreed on permessage-deflate.";
-        messages_compressed: Counter = "messages_compressed_total", "Messages run through the compressor: each reply of /echo, and each publication once in the process.";
+        messages_compressed: Counter = "messages_compressed_total", "Messages run through the compressor: each reply of /echo, and each publication once in the process for each protocol.";
         compression_input_bytes: Counter = "compression_input_bytes_total", "Bytes of those messages before compression.";
         compression_output_bytes: Counter = "compression_output_bytes_total", "Bytes of those messages after compression.";
         messages_inflated: Counter = "messages_inflated_total", "Compressed messages of clients that were inflated.";
         slow_consumers_disconnected: Counter = "slow_consumers_disconnected_total", "Connections closed with 3008 because their outbox passed its limit.";
-        outbox_dropped_bytes: Counter = "outbox_dropped_bytes_total", "Queued bytes dropped with the connections that were closed.";
+        publications_dropped_oldest: Counter = "publications_dropped_oldest_total", "Queued publications dropped to make room, of channels with slow_consumer = \"drop_oldest\".";
+        publications_superseded: Counter = "publications_superseded_total", "Queued publications dropped because a newer one took their place, of channels with slow_consumer = \"newest\".";
+        outbox_dropped_bytes: Counter = "outbox_dropped_bytes_total", "Queued bytes dropped, of those publications and of connections that were closed.";
         outbox_bytes: Gauge = "outbox_bytes", "Bytes waiting in outboxes.";
         deliveries_undeliverable: Counter = "mail_undeliverable_total", "Publications that arrived for a channel whose last subscriber had just left.";
         pings_sent: Counter = "pings_sent_total", "Pings sent to clients.";

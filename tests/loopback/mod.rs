@@ -52,6 +52,7 @@ pub fn settings(mailbox_len: usize) -> ShardSettings {
         channels: open_channels(),
         outbox_bytes: limits::OUTBOX_BYTES_DEFAULT,
         outbox_shard_bytes: limits::OUTBOX_SHARD_BYTES_DEFAULT,
+        history_bytes: tidegate::limits::HISTORY_BYTES_DEFAULT,
         tokens: false,
         mailbox_len,
         compression: CompressionSettings::default(),

@@ -92,6 +92,13 @@ impl World {
 
     /// A world in which channels have these options.
     pub(crate) fn with_channels(options: Options, channels: Arc<Namespaces>) -> Self {
+        Self::with_settings(options, |settings| settings.channels = channels)
+    }
+
+    /// A world whose shard is told something else than usual.
+    pub(crate) fn with_settings(options: Options, change: impl FnOnce(&mut ShardSettings)) -> Self {
+        let mut settings = settings(&options);
+        change(&mut settings);
         let shard_count = NonZeroU16::new(options.shards).expect("at least one shard");
         let owners = Owners::new(shard_count);
         let permits = Permits::new(options.shards, 100_000);
@@ -107,7 +114,7 @@ impl World {
             owners.clone(),
             permits.clone(),
             stats.clone(),
-            ShardSettings { channels, ..settings(&options) },
+            settings,
         );
         Self {
             shard,
@@ -178,7 +185,12 @@ impl World {
 
     /// Hands a client of the Centrifuge protocol over and settles.
     pub(crate) fn connect_centrifuge(&mut self) -> ConnId {
-        self.hand_over(Entry::Centrifuge, b"");
+        self.connect_pinged(false)
+    }
+
+    /// The same, pinged with control frames or as the protocol has it.
+    pub(crate) fn connect_pinged(&mut self, frame_pings: bool) -> ConnId {
+        self.hand_over(Entry::Centrifuge { frame_pings }, b"");
         self.connected()
     }
 
@@ -306,6 +318,7 @@ fn settings(options: &Options) -> ShardSettings {
         channels: open_channels(),
         outbox_bytes: options.outbox_bytes,
         outbox_shard_bytes: 1 << 30,
+        history_bytes: tidegate::limits::HISTORY_BYTES_DEFAULT,
         tokens: true,
         mailbox_len: options.lane_len,
         compression: CompressionSettings::default(),

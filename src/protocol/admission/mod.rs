@@ -71,7 +71,10 @@ pub enum Entry {
     /// `/raw`: publications of `channels` arrive as messages.
     Raw(RawEntry),
     /// `/connection/websocket`: the Centrifuge protocol in JSON.
-    Centrifuge,
+    Centrifuge {
+        /// Whether it is pinged with control frames, as other connections are.
+        frame_pings: bool,
+    },
 }
 
 /// What `/raw` was asked for and granted.
@@ -103,14 +106,13 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
         "/health" => admit_page(request, Page::Health),
         "/" if policy.demo => admit_page(request, Page::Demo),
         "/echo" if policy.echo => {
-            let upgrade = admit_upgrade(request, policy, &[], Some(&DeflatePolicy::ANY))?;
+            let upgrade = admit_upgrade(request, policy, &[], &DeflatePolicy::ANY)?;
             Ok(Admitted::Socket { upgrade, entry: Entry::Echo })
         }
         "/echo" => Err(Refusal::EchoDisabled),
         "/raw" => {
             // One compressed copy of a publication serves all its subscribers.
-            let shared = Some(&DeflatePolicy::SHARED);
-            let upgrade = admit_upgrade(request, policy, &[], shared)?;
+            let upgrade = admit_upgrade(request, policy, &[], &DeflatePolicy::SHARED)?;
             let wish = query::parse(request.query)?;
             if let Some(token) = token(request)? {
                 return Ok(Admitted::ShowsToken { upgrade, wish, token });
@@ -119,11 +121,13 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
             Ok(Admitted::Socket { upgrade, entry: Entry::Raw(wish) })
         }
         "/connection/websocket" => {
-            let upgrade = admit_upgrade(request, policy, &[CENTRIFUGE_JSON], None)?;
+            let subprotocols = &[CENTRIFUGE_JSON];
+            let upgrade = admit_upgrade(request, policy, subprotocols, &DeflatePolicy::SHARED)?;
             if upgrade.subprotocol.is_none() && wants_protobuf(request) {
                 return Err(Refusal::ProtobufUnknown);
             }
-            Ok(Admitted::Socket { upgrade, entry: Entry::Centrifuge })
+            let frame_pings = query::asks_for_frame_pings(request.query);
+            Ok(Admitted::Socket { upgrade, entry: Entry::Centrifuge { frame_pings } })
         }
         _ => Err(Refusal::PathUnknown),
     }
@@ -146,10 +150,10 @@ fn admit_upgrade<'a>(
     request: &Request<'a>,
     policy: &Policy,
     subprotocols: &[&'a str],
-    deflate: Option<&DeflatePolicy>,
+    deflate: &DeflatePolicy,
 ) -> Result<Upgrade<'a>, Refusal> {
     let mut upgrade = request.upgrade(subprotocols)?;
-    if let Some(deflate) = deflate.filter(|_| policy.compression) {
+    if policy.compression {
         upgrade.agree_deflate(deflate);
     }
     match request.origin()? {
@@ -341,20 +345,21 @@ mod tests {
     fn the_centrifuge_protocol_is_spoken_in_json_only() {
         let offer = |names: &str| format!("{UPGRADE}Sec-WebSocket-Protocol: {names}\r\n");
         let path = "GET /connection/websocket";
-        for (line, headers, admitted) in [
-            (path.to_owned(), UPGRADE.to_owned(), true),
-            (path.to_owned(), offer("centrifuge-json"), true),
-            (path.to_owned(), offer("centrifuge-protobuf, centrifuge-json"), true),
-            (path.to_owned(), offer("something-else"), true),
-            (path.to_owned(), offer("centrifuge-protobuf"), false),
-            (format!("{path}?format=protobuf"), UPGRADE.to_owned(), false),
-            (format!("{path}?cf_protocol=protobuf"), UPGRADE.to_owned(), false),
-            (format!("{path}?x=1&format=json"), UPGRADE.to_owned(), true),
+        for (line, headers, frame_pings) in [
+            (path.to_owned(), UPGRADE.to_owned(), Some(false)),
+            (path.to_owned(), offer("centrifuge-json"), Some(false)),
+            (path.to_owned(), offer("centrifuge-protobuf, centrifuge-json"), Some(false)),
+            (path.to_owned(), offer("something-else"), Some(false)),
+            (path.to_owned(), offer("centrifuge-protobuf"), None),
+            (format!("{path}?format=protobuf"), UPGRADE.to_owned(), None),
+            (format!("{path}?cf_protocol=protobuf"), UPGRADE.to_owned(), None),
+            (format!("{path}?x=1&format=json"), UPGRADE.to_owned(), Some(false)),
+            (format!("{path}?cf_ws_frame_ping_pong=true"), UPGRADE.to_owned(), Some(true)),
+            (format!("{path}?cf_ws_frame_ping_pong=1"), UPGRADE.to_owned(), Some(false)),
         ] {
             let decided = decide(&line, &headers, &policy());
-            let expect =
-                if admitted { Ok(Some(Entry::Centrifuge)) } else { Err(Refusal::ProtobufUnknown) };
-            assert_eq!(decided, expect, "{line} {headers}");
+            let expect = frame_pings.map(|frame_pings| Some(Entry::Centrifuge { frame_pings }));
+            assert_eq!(decided, expect.ok_or(Refusal::ProtobufUnknown), "{line} {headers}");
         }
         assert_eq!(Refusal::ProtobufUnknown.status(), Status::BadRequest);
     }
@@ -373,13 +378,20 @@ mod tests {
         };
         let narrow = "permessage-deflate; server_max_window_bits=9";
         let off = Policy { compression: false, ..policy() };
-        for (path, offer) in [("/echo", narrow), ("/raw?channel=chat:a", "permessage-deflate")] {
+        let centrifuge = "/connection/websocket";
+        for (path, offer) in [
+            ("/echo", narrow),
+            ("/raw?channel=chat:a", "permessage-deflate"),
+            (centrifuge, "permessage-deflate; client_max_window_bits"),
+        ] {
             assert_eq!(agreed(path, offer, &off), None);
             assert!(agreed(path, offer, &policy()).is_some());
         }
-        assert_eq!(agreed("/raw?channel=chat:a", narrow, &policy()), None);
-        let raw = agreed("/raw?channel=chat:a", "permessage-deflate", &policy()).expect("agreed");
-        assert!(raw.server_no_context_takeover && raw.client_no_context_takeover);
+        for path in ["/raw?channel=chat:a", centrifuge] {
+            assert_eq!(agreed(path, narrow, &policy()), None);
+            let shared = agreed(path, "permessage-deflate", &policy()).expect("agreed");
+            assert!(shared.server_no_context_takeover && shared.client_no_context_takeover);
+        }
         let echo = agreed("/echo", narrow, &policy()).expect("agreed");
         assert!(!echo.server_no_context_takeover && echo.server_window_bits == 9);
     }

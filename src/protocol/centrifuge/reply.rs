@@ -49,8 +49,8 @@ pub struct Subscribed<'a> {
 pub struct Connected<'a> {
     /// Its name, and what proves it.
     pub session: SessionKey,
-    /// Seconds between pings, which are to be answered.
-    pub ping_s: u64,
+    /// Seconds between pings, which are to be answered; `None`: there are none it knows of.
+    pub ping_s: Option<u64>,
     /// Seconds until a new token is due; `None`: never.
     pub ttl: Option<u64>,
     /// What it is subscribed to already: what [`append_sub`] has made; may be empty.
@@ -69,7 +69,10 @@ pub fn append_connected(out: &mut Vec<u8>, id: u32, connected: &Connected<'_>) {
         out.extend_from_slice(subs);
         out.push(b'}');
     }
-    append(out, format_args!(",\"ping\":{ping_s},\"pong\":true,\"session\":\"{session}\"}}}}"));
+    if let Some(ping_s) = ping_s {
+        append(out, format_args!(",\"ping\":{ping_s},\"pong\":true"));
+    }
+    append(out, format_args!(",\"session\":\"{session}\"}}}}"));
 }
 
 /// The new token of the connection counts; the next is due in `ttl` seconds, if ever.
@@ -343,9 +346,8 @@ mod tests {
     fn replies_are_what_the_protocol_says() {
         let client = ClientKey::from_random(0);
         let session = SessionKey { client, secret: 1 };
-        let connected = line(|out| {
-            append_connected(out, 1, &Connected { session, ping_s: 25, ttl: None, subs: b"" })
-        });
+        let welcome = Connected { session, ping_s: Some(25), ttl: None, subs: b"" };
+        let connected = line(|out| append_connected(out, 1, &welcome));
         assert_eq!(
             connected,
             json!({"id": 1, "connect": {
@@ -353,6 +355,11 @@ mod tests {
                 "session": session.to_string(),
             }})
         );
+        let silent = Connected { ping_s: None, ..welcome };
+        let connected = line(|out| append_connected(out, 1, &silent));
+        let session = session.to_string();
+        let expect = json!({"client": client.to_string(), "version": VERSION, "session": session});
+        assert_eq!(connected["connect"], expect);
         assert_eq!(line(|out| append_done(out, 2, Done::Publish)), json!({"id": 2, "publish": {}}));
         let done = line(|out| append_done(out, 3, Done::Unsubscribe));
         assert_eq!(done, json!({"id": 3, "unsubscribe": {}}));
@@ -422,7 +429,7 @@ mod tests {
         append_sub(&mut subs, "b", &plain, Some("{\n\"n\":\n1}"));
         append_sub(&mut subs, "c", &plain, None);
         let session = SessionKey { client: ClientKey::from_random(0), secret: 0 };
-        let connected = Connected { session, ping_s: 25, ttl: Some(9), subs: &subs };
+        let connected = Connected { session, ping_s: Some(25), ttl: Some(9), subs: &subs };
         let reply = line(|out| append_connected(out, 1, &connected));
         let a = json!({
             "recoverable": true, "recovered": true, "was_recovering": true, "positioned": true,

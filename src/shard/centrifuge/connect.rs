@@ -257,10 +257,8 @@ impl Core {
         let Some(connection) = self.slots.get_mut(conn) else { return };
         connection.flags.connecting = false;
         let Some(client) = &mut connection.client else { return };
-        let Some(mut connecting) = client.connecting.take() else { return };
-        let dropped = connecting.held.drop_waiting();
-        self.outbox_len -= dropped;
-        self.stats.counters.outbox_dropped_bytes.add(dropped as u64);
+        let Some(connecting) = client.connecting.take() else { return };
+        self.note_dropped(connecting.held);
     }
 
     /// Keeps a message for a client whose connect command is not answered, and empties it.
@@ -287,15 +285,21 @@ impl Core {
             return;
         }
         self.send_replies(conn, replies);
-        let Some(connection) = self.slots.get_mut(conn) else { return };
+        let connection = self.slots.get_mut(conn).expect("its command is carried out");
         if connection.session.is_open() {
             connection.session.outbox.append(held);
             self.mark_dirty(conn);
             self.pause_if_full(conn);
         } else {
             // The reply alone was too much.
-            self.outbox_len -= held.total_len();
+            self.note_dropped(held);
         }
+    }
+
+    fn note_dropped(&mut self, mut held: Outbox) {
+        let dropped = held.drop_waiting();
+        self.outbox_len -= dropped;
+        self.stats.counters.outbox_dropped_bytes.add(dropped as u64);
     }
 }
 
