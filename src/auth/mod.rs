@@ -10,7 +10,9 @@
 
 mod claims;
 mod desk;
+mod https;
 mod jwks;
+mod notices;
 pub mod sign;
 pub mod token;
 
@@ -21,6 +23,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+pub use notices::Notices;
 
 use crate::config::{PublicKeys, Token};
 use crate::limits;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::notices::NoticesFault;
 use super::token_fault::{TokenFault, TokenWarning};
 use super::value::{bytes_text, duration_text};
 use crate::limits;
@@ -148,6 +149,14 @@ pub enum ConfigError {
         at: Source,
         /// What is wrong.
         fault: Box<TokenFault>,
+    },
+    /// Notices could not be sent as they are to be.
+    #[error("{at}: {fault}")]
+    Notices {
+        /// Where the setting was made.
+        at: Source,
+        /// What is wrong.
+        fault: NoticesFault,
     },
 }
 
@@ -428,14 +437,20 @@ pub enum Warning {
         /// The limit of a publication.
         publication: usize,
     },
-    /// In `[token]`.
+    /// In `[token]`, or about another secret.
     Token(TokenWarning),
+    /// Notices go to another machine over a connection that anybody in between may read.
+    NoticesUnencrypted,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Token(warning) => warning.fmt(f),
+            Self::NoticesUnencrypted => f.write_str(
+                "hooks.notices.url is not https: whoever is on the way to it can read who \
+                 disconnects and from which channels",
+            ),
             Self::UnknownVariable { name, nearest } => write!(
                 f,
                 "environment variable {name:?} sets nothing{}",

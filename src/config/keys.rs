@@ -33,6 +33,8 @@ pub(super) enum Preset {
     Bytes(u64),
     /// A duration.
     Seconds(u64),
+    /// A duration below a second.
+    Millis(u64),
     /// True or false.
     Switch(bool),
     /// A list of strings.
@@ -47,6 +49,7 @@ impl Preset {
             Self::Count(count) => Value::Integer(i64::try_from(count).unwrap_or(i64::MAX)),
             Self::Bytes(bytes) => Value::Text(bytes_text(bytes)),
             Self::Seconds(seconds) => Value::Text(duration_text(Duration::from_secs(seconds))),
+            Self::Millis(millis) => Value::Text(duration_text(Duration::from_millis(millis))),
             Self::Switch(switch) => Value::Switch(switch),
             Self::List(entries) => {
                 Value::List(entries.iter().map(|entry| (*entry).to_owned()).collect())
@@ -56,7 +59,7 @@ impl Preset {
 }
 
 /// The tables, in the order of the printed text.
-pub(super) const TABLES: [(&str, &str); 7] = [
+pub(super) const TABLES: [(&str, &str); 8] = [
     ("server", "Addresses, threads, trust."),
     ("limits", "Bounds. Past each of them something is refused, closed or counted, never silent."),
     ("echo", "The path /echo, which sends every message back. For load tests; off by default."),
@@ -72,6 +75,12 @@ pub(super) const TABLES: [(&str, &str); 7] = [
         "token",
         "JSON Web Tokens, which say who a client is and what it may subscribe to. A key from one of\n\
          hmac_secret, public_key_file and jwks_url switches them on.",
+    ),
+    (
+        "hooks.notices",
+        "Notices to a backend of what clients do no more: signed HTTP requests, several notices in\n\
+         each, sent again until they are answered with 2xx or five minutes old. README says what they\n\
+         hold and how to check them. A url switches them on.",
     ),
     ("log", "Log lines on standard error."),
 ];
@@ -139,7 +148,8 @@ pub fn default_text() -> String {
         text.push_str(&format!("[{table}]\n"));
         let keys = KEYS.iter().filter_map(|key| {
             let name = key.name.strip_prefix(table)?.strip_prefix('.')?;
-            Some((name, key))
+            // What has a dot more is of another table.
+            (!name.contains('.')).then_some((name, key))
         });
         for (name, key) in keys {
             text.push('\n');

@@ -10,7 +10,7 @@ use super::error::{Allowed, ConfigError, Conflict, Source, Warning};
 use super::raw::{Inputs, RawConfig};
 use super::{
     Compression, Config, Echo, Limits, Loaded, Log, LogFormat, Secret, Server, api_key, channels,
-    origin, token,
+    notices, origin, token,
 };
 use crate::limits;
 use crate::ws::{DecodeLimits, encode};
@@ -42,6 +42,7 @@ pub(super) fn resolve(
         },
         channels: channels::resolve(&typed, server.dev)?,
         token: token::resolve(&typed, &mut warnings)?,
+        notices: notices::resolve(&typed, &mut warnings)?,
         log: resolve_log(&typed)?,
         server,
         limits,
@@ -283,6 +284,6 @@ fn network(text: &str) -> Option<IpNet> {
 
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
-const TIME_MIN: Duration = Duration::from_millis(limits::TIME_MIN_MS);
+pub(super) const TIME_MIN: Duration = Duration::from_millis(limits::TIME_MIN_MS);
 
 const TIME_MAX: Duration = Duration::from_secs(limits::TIME_MAX_S);

@@ -13,6 +13,7 @@ mod connect;
 mod drain;
 mod expiry;
 mod fan_out;
+mod news;
 mod owner;
 mod post;
 mod reap;
@@ -47,6 +48,7 @@ use clock::TurnTime;
 use compression::Compression;
 use drain::Drain;
 use fan_out::FanOut;
+use news::Reporter;
 use roll::Roll;
 use slots::Slots;
 use timers::Timers;
@@ -119,6 +121,8 @@ struct Core {
     tokens_asked: usize,
     /// Who left which channel, for owners that are still to be told.
     leaves: Leaves,
+    /// Tells a backend what happens here, if one is to be told. Boxed: mostly there is none.
+    reporter: Option<Box<Reporter>>,
     /// Replies under construction; empty between messages.
     replies: Vec<u8>,
     /// The user of clients that do not say who they are.
@@ -165,7 +169,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     pub fn new(
         driver: D,
         mut clock: C,
-        post: Post,
+        mut post: Post,
         owners: Owners,
         permits: Permits,
         stats: Arc<ShardStats>,
@@ -181,6 +185,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             id,
             random: fastrand::Rng::with_seed(settings.seed),
             settings,
+            reporter: post.news_out.take().map(|out| Box::new(Reporter::new(out))),
             post,
             owners,
             permits,
@@ -253,6 +258,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.core.take_deliveries();
         self.core.fire_timers();
         self.core.expire_streams();
+        self.core.tell_vacated();
         self.core.drain_step();
         self.resume();
         // Whoever left since the first time: their owners need not wait for the next turn.
@@ -395,7 +401,8 @@ impl Core {
     fn next_wake(&self) -> Option<Duration> {
         let timer = self.timers.next_due(self.time.ms);
         let drain = self.drain.as_ref().and_then(Drain::next_step);
-        [timer, drain, self.next_stream_expiry()].into_iter().flatten().min()
+        let news = self.reporter.as_ref().and_then(|reporter| reporter.next_due(self.time.ms));
+        [timer, drain, self.next_stream_expiry(), news].into_iter().flatten().min()
     }
 
     /// Puts the connection into the flush list.

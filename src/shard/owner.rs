@@ -25,6 +25,13 @@ impl Core {
         self.deliver_to(from, Delivery::Registered { channel, position });
     }
 
+    /// Forgets a shard's interest.
+    pub(super) fn end_interest(&mut self, from: ShardId, channel: Arc<str>) {
+        if self.hub.on_disinterest(&channel, from, self.time.ms) {
+            self.note_vacated(channel);
+        }
+    }
+
     /// Gives the publication its offset and sends it to every shard that listens. Comes back,
     /// unnumbered, when one of them has no room.
     pub(super) fn number(&mut self, publish: Box<Publish>) -> Result<(), Box<Publish>> {

@@ -12,7 +12,8 @@ const fn dev(name: &'static str, default: Preset, dev: Preset, meaning: &'static
 }
 
 /// Keys whose values are never shown.
-pub(in crate::config) const SECRETS: [&str; 2] = ["token.hmac_secret", "token.hmac_previous"];
+pub(in crate::config) const SECRETS: [&str; 3] =
+    ["token.hmac_secret", "token.hmac_previous", "hooks.notices.secret"];
 
 /// All keys, in the order of the printed text.
 pub(in crate::config) const KEYS: &[Key] = &[
@@ -319,6 +320,50 @@ pub(in crate::config) const KEYS: &[Key] = &[
         "token.leeway",
         Preset::Seconds(0),
         "By how much the issuer's clock may differ from this machine's, at most 5 minutes.",
+    ),
+    key(
+        "hooks.notices.url",
+        Preset::Text(""),
+        "Where notices are sent, such as \"https://app.example/tidegate\". Empty: there are none.\n\
+         Redirects are not followed.",
+    ),
+    key(
+        "hooks.notices.secret",
+        Preset::Text(""),
+        "Secret that signs them, 32 random bytes or more as text. TIDEGATE_HOOKS_NOTICES_SECRET\n\
+         keeps it out of this file.",
+    ),
+    key(
+        "hooks.notices.secret_file",
+        Preset::Text(""),
+        "File that holds that secret instead; readable by its owner alone.",
+    ),
+    key(
+        "hooks.notices.events",
+        Preset::List(&["disconnect", "unsubscribe", "vacated"]),
+        "What is told: that a client is gone, that one of its subscriptions is over, that a channel\n\
+         has no subscriber left.",
+    ),
+    key(
+        "hooks.notices.timeout",
+        Preset::Seconds(limits::NOTICE_TIMEOUT_DEFAULT_S),
+        "How long the backend may take to answer.",
+    ),
+    key(
+        "hooks.notices.batch_size",
+        Preset::Count(limits::NOTICE_BATCH_DEFAULT as u64),
+        "Notices in one request at most.",
+    ),
+    key(
+        "hooks.notices.batch_delay",
+        Preset::Millis(limits::NOTICE_BATCH_DELAY_DEFAULT_MS),
+        "How long a notice waits for others to go with it.",
+    ),
+    key(
+        "hooks.notices.vacated_delay",
+        Preset::Seconds(limits::NOTICE_VACATED_DELAY_DEFAULT_S),
+        "How long a channel must have had no subscriber before that is told. Nothing is told if\n\
+         somebody subscribes meanwhile.",
     ),
     key("log.format", Preset::Text("text"), "\"text\" for people, \"json\" for one object a line."),
     key(

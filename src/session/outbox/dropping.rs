@@ -167,12 +167,12 @@ mod tests {
     /// Adds a frame as the fan-out does.
     fn add(outbox: &mut Outbox, frame: FrameBytes, limit: usize) -> Result<Dropped, OutboxFull> {
         let mut dropped = Dropped::default();
-        if let FrameBytes::Droppable(newer) = &frame {
-            if outbox.is_pressed(newer.policy, frame.len(), limit) {
-                let superseding = newer.policy == DropPolicy::Superseded;
-                let superseding = superseding.then_some(newer.channel);
-                dropped = outbox.make_room(frame.len(), limit, superseding);
-            }
+        if let FrameBytes::Droppable(newer) = &frame
+            && outbox.is_pressed(newer.policy, frame.len(), limit)
+        {
+            let superseding = newer.policy == DropPolicy::Superseded;
+            let superseding = superseding.then_some(newer.channel);
+            dropped = outbox.make_room(frame.len(), limit, superseding);
         }
         outbox.push_after(dropped, frame, limit).map(|()| dropped)
     }

@@ -231,7 +231,7 @@ impl Core {
             Halt::Later(until) => Outcome::Later(until),
             Halt::TooMany => Outcome::Disconnect(Disconnect::ChannelLimit),
             Halt::Refused(code) => {
-                self.leave_all(conn);
+                self.leave_all(conn, code.message());
                 self.set_expiry(conn, None);
                 self.client_mut(conn).expect("its command is carried out").info = None;
                 self.refuse_connect(conn, id, code, out)
