@@ -133,6 +133,8 @@ pub struct Namespaces {
     everyone_is_user: bool,
     /// Somewhere anyone may subscribe or publish.
     is_open_somewhere: bool,
+    /// What stands before the user in the name of a personal channel; `None`: there are none.
+    personal: Option<Box<str>>,
 }
 
 impl Namespaces {
@@ -154,6 +156,27 @@ impl Namespaces {
     /// restrict nobody.
     pub fn for_development(self, unknown: ChannelOptions) -> Self {
         Self { unknown: Some(Arc::new(unknown)), everyone_is_user: true, ..self }
+    }
+
+    /// Every user has a channel that it is subscribed to from its connect on: `#USER`, or
+    /// `NAMESPACE:#USER`.
+    pub fn with_personal_channels(self, namespace: Option<&str>) -> Self {
+        let before = namespace.map_or_else(|| "#".into(), |namespace| format!("{namespace}:#"));
+        Self { personal: Some(before.into()), ..self }
+    }
+
+    /// The channel of this user alone, if users have one.
+    ///
+    /// # Errors
+    /// [`Denied::NameRestricted`]: by its name the channel would be of others, too.
+    pub fn personal_channel(&self, user: &str) -> Result<Option<String>, Denied> {
+        let Some(before) = self.personal.as_ref().filter(|_| !user.is_empty()) else {
+            return Ok(None);
+        };
+        if user.contains(['#', ',']) {
+            return Err(Denied::NameRestricted);
+        }
+        Ok(Some(format!("{before}{user}")))
     }
 
     /// The options of `channel`, those of its namespace.
