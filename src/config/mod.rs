@@ -9,6 +9,7 @@ mod channels;
 mod error;
 mod keys;
 mod memory;
+mod notices;
 mod origin;
 mod public_key;
 mod raw;
@@ -29,6 +30,7 @@ use rustix::thread::CpuSet;
 
 pub use error::{Allowed, ApiKeyFault, ConfigError, Conflict, Source, Warning};
 pub use keys::default_text;
+pub use notices::{Notices, NoticesFault};
 pub use public_key::PublicKey;
 pub use raw::{FlagSetting, Inputs};
 pub use token::{PublicKeys, Token};
@@ -83,6 +85,8 @@ pub struct Config {
     pub channels: Namespaces,
     /// With what tokens are checked; `None`: there are none.
     pub token: Option<Token>,
+    /// What a backend is told of; `None`: nothing.
+    pub notices: Option<Notices>,
     /// Log output.
     pub log: Log,
 }

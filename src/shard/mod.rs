@@ -13,6 +13,7 @@ mod connect;
 mod drain;
 mod expiry;
 mod fan_out;
+mod news;
 mod owner;
 mod post;
 mod reap;
@@ -37,16 +38,18 @@ use crate::hub::{Hub, HubLimits};
 use crate::id::{ConnId, Owners, ShardId};
 use crate::limits;
 use crate::mail::{Delivery, Permits, Post};
+use crate::planted::{Bug, is_planted};
 use crate::protocol::ProtocolLimits;
 use crate::protocol::channel::Namespaces;
 use crate::ring::{Driver, DriverCounts, Fault};
 use crate::session::{KeepaliveTimes, Millis};
 use crate::stats::ShardStats;
-use centrifuge::{Errands, Leaves};
+use centrifuge::{Errands, Leaves, Sessions};
 use clock::TurnTime;
 use compression::Compression;
 use drain::Drain;
 use fan_out::FanOut;
+use news::Reporter;
 use roll::Roll;
 use slots::Slots;
 use timers::Timers;
@@ -109,6 +112,8 @@ struct Core {
     taken_len: usize,
     /// Connected clients of the Centrifuge protocol.
     roll: Roll,
+    /// What proves who they are.
+    sessions: Sessions,
     /// What backends have done to them.
     errands: Errands,
     /// When connections end with their tokens; those of others are not in it.
@@ -117,6 +122,8 @@ struct Core {
     tokens_asked: usize,
     /// Who left which channel, for owners that are still to be told.
     leaves: Leaves,
+    /// Tells a backend what happens here, if one is to be told. Boxed: mostly there is none.
+    reporter: Option<Box<Reporter>>,
     /// Replies under construction; empty between messages.
     replies: Vec<u8>,
     /// The user of clients that do not say who they are.
@@ -163,7 +170,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     pub fn new(
         driver: D,
         mut clock: C,
-        post: Post,
+        mut post: Post,
         owners: Owners,
         permits: Permits,
         stats: Arc<ShardStats>,
@@ -179,6 +186,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             id,
             random: fastrand::Rng::with_seed(settings.seed),
             settings,
+            reporter: post.news_out.take().map(|out| Box::new(Reporter::new(out))),
             post,
             owners,
             permits,
@@ -192,6 +200,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             local_starved: Cell::new(false),
             taken_len: 0,
             roll: Roll::default(),
+            sessions: Sessions::default(),
             errands: Errands::default(),
             expiries: HashMap::default(),
             tokens_asked: 0,
@@ -250,6 +259,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.core.take_deliveries();
         self.core.fire_timers();
         self.core.expire_streams();
+        self.core.tell_vacated();
         self.core.drain_step();
         self.resume();
         // Whoever left since the first time: their owners need not wait for the next turn.
@@ -261,6 +271,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.wake_others();
         self.count();
         if self.core.stopping {
+            self.core.tell_end();
             // The wake-ups queued above leave with it: a bell that was claimed and never rung
             // would keep its shard asleep for ever.
             return self.driver.wait(Some(Duration::ZERO));
@@ -365,7 +376,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         } else {
             self.core.post.bell.clear();
             // Whoever pushed before the clear may have found the bell rung: look once more.
-            if self.core.has_mail() { Some(Duration::ZERO) } else { self.core.next_wake() }
+            let has_mail = self.core.has_mail() && !is_planted(Bug::LostWakeUp);
+            if has_mail { Some(Duration::ZERO) } else { self.core.next_wake() }
         };
         let waited = self.driver.wait(timeout);
         self.core.post.bell.mute();
@@ -392,7 +404,8 @@ impl Core {
     fn next_wake(&self) -> Option<Duration> {
         let timer = self.timers.next_due(self.time.ms);
         let drain = self.drain.as_ref().and_then(Drain::next_step);
-        [timer, drain, self.next_stream_expiry()].into_iter().flatten().min()
+        let news = self.reporter.as_ref().and_then(|reporter| reporter.next_due(self.time.ms));
+        [timer, drain, self.next_stream_expiry(), news].into_iter().flatten().min()
     }
 
     /// Puts the connection into the flush list.

@@ -93,6 +93,7 @@ stats! {
         wakes_sent: Counter = "wakes_sent_total", "MSG_RING wake-ups sent to other shards.";
         turns: Counter = "turns_total", "Turns of the shard's loop.";
         tokens_turned_away: Counter = "tokens_turned_away_total", "Tokens answered with a temporary error because too many waited to be checked.";
+        notices_unsent: Counter = "notices_unsent_total", "Notices to the backend dropped because too many were on their way to the thread that sends them.";
         ring_enters: Counter = "ring_enters_total", "io_uring_enter calls.";
         ring_submissions: Counter = "ring_submissions_total", "Submission queue entries handed to the kernel.";
         ring_completions: Counter = "ring_completions_total", "Completions taken from the ring.";
@@ -141,6 +142,17 @@ stats! {
         tokens_waiting: Gauge = "tokens_waiting", "Tokens that wait to be checked, or for the keys to check them with.";
         key_fetches: Counter = "key_fetches_total", "Times the issuer's key set was asked for.";
         key_fetches_failed: Counter = "key_fetches_failed_total", "Times it did not come, or was not understood.";
+    }
+}
+
+stats! {
+    /// What the thread that sends notices to a backend counts.
+    NoticeCounters {
+        sent: Counter = "notices_sent_total", "Notices the backend has taken.";
+        retries: Counter = "notices_retried_total", "Batches of notices sent again because the backend had not taken them.";
+        given_up: Counter = "notices_given_up_total", "Notices given up because the backend had not taken them in time, or the gateway stopped.";
+        dropped: Counter = "notices_dropped_total", "Notices dropped because too many waited for the backend.";
+        waiting: Gauge = "notices_waiting", "Notices that wait for the backend to take them.";
     }
 }
 
@@ -195,6 +207,8 @@ pub struct Stats {
     pub control: Arc<ControlStats>,
     /// Those of the thread that checks tokens; zeroes without one.
     pub auth: Arc<AuthStats>,
+    /// Those of the thread that sends notices; zeroes without one.
+    pub notices: Arc<NoticeCounters>,
 }
 
 impl Stats {
@@ -205,6 +219,7 @@ impl Stats {
             acceptors: (0..acceptor_count).map(|_| Arc::default()).collect(),
             control: Arc::default(),
             auth: Arc::default(),
+            notices: Arc::default(),
         }
     }
 }

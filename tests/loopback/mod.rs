@@ -171,7 +171,7 @@ pub fn connection(listener: &TcpListener, permits: &Permits, entry: Entry) -> (T
 /// What `/raw?channel=…` asks for.
 pub fn raw(channels: &[&str], publish: bool) -> Entry {
     let channels = channels.iter().map(|name| (*name).into()).collect();
-    Entry::Raw(RawEntry { channels, publish, expire_at: None })
+    Entry::Raw(RawEntry { channels, publish, expire_at: None, user: None })
 }
 
 /// A driver whose wait ends soon: the thread that turns the shard is also its client.

@@ -8,6 +8,8 @@ mod origin;
 mod query;
 mod refusal;
 
+use std::sync::Arc;
+
 use super::channel::{Identity, Namespaces};
 use super::claims::{ConnectClaims, ServerSubscription, TokenText};
 use crate::id::ChannelName;
@@ -87,6 +89,8 @@ pub struct RawEntry {
     pub publish: bool,
     /// When the connection ends with its token, in seconds since 1970. `None`: never.
     pub expire_at: Option<u64>,
+    /// Who its token says it is; `None`: it showed none.
+    pub user: Option<Arc<str>>,
 }
 
 /// The subprotocol that is confirmed when offered to the Centrifuge protocol; it need not be.
@@ -182,7 +186,11 @@ pub fn admit_user(
         user => Identity::User(user),
     };
     admit_channels(&wish, policy, who, &claims.subscriptions)?;
-    Ok(Entry::Raw(RawEntry { expire_at: claims.expire_at, ..wish }))
+    Ok(Entry::Raw(RawEntry {
+        expire_at: claims.expire_at,
+        user: Some(claims.user.clone()),
+        ..wish
+    }))
 }
 
 /// The token of a request, from its header or, for browsers, which cannot set one, its query.
@@ -314,7 +322,12 @@ mod tests {
         let channels = ["news:1".into(), "chat:a".into()].into();
         assert_eq!(
             entry,
-            Ok(Some(Entry::Raw(RawEntry { channels, publish: false, expire_at: None })))
+            Ok(Some(Entry::Raw(RawEntry {
+                channels,
+                publish: false,
+                expire_at: None,
+                user: None
+            })))
         );
         for (query, refusal) in [
             (
@@ -476,9 +489,17 @@ mod tests {
             ("users:a#ann", claims("bob", &[]), Some(Denied::NameRestricted)),
             ("unknown:a", claims("ann", &["unknown:a"]), Some(Denied::UnknownNamespace)),
         ] {
-            let wish =
-                RawEntry { channels: [channel.into()].into(), publish: false, expire_at: None };
-            let entry = Entry::Raw(RawEntry { expire_at: Some(9), ..wish.clone() });
+            let wish = RawEntry {
+                channels: [channel.into()].into(),
+                publish: false,
+                expire_at: None,
+                user: None,
+            };
+            let entry = Entry::Raw(RawEntry {
+                expire_at: Some(9),
+                user: Some(claims.user.clone()),
+                ..wish.clone()
+            });
             let expect = denied.map_or(Ok(entry), |denied| {
                 Err(not_allowed(ChannelRight::Subscribe, channel, denied))
             });

@@ -44,7 +44,7 @@ pub(super) fn parse(query: Option<&str>) -> Result<RawEntry, Refusal> {
     if channels.is_empty() {
         return Err(Refusal::ChannelMissing);
     }
-    Ok(RawEntry { channels: channels.into(), publish, expire_at: None })
+    Ok(RawEntry { channels: channels.into(), publish, expire_at: None, user: None })
 }
 
 /// The token in the query; an empty one is none.
