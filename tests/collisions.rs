@@ -119,7 +119,7 @@ fn use_all(gateway: &Gateway, names: &[String], what: &str) {
         }
     });
     assert!(count > 1, "another client was answered meanwhile");
-    println!("{COUNT} names, {what}: {:.2} s", begun_at.elapsed().as_secs_f64());
+    eprintln!("{COUNT} names, {what}: {:.2} s", begun_at.elapsed().as_secs_f64());
     let chunks = names.rchunks(limits::CHANNELS_PER_CONNECTION_MAX).take(16);
     let mut clients: Vec<(Session, &[String])> = chunks
         .map(|some| (Session::connect(gateway.clients, None).expect("anyone may"), some))
