@@ -80,7 +80,7 @@ pub enum Entry {
 }
 
 /// What `/raw` was asked for and granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawEntry {
     /// At least one, at most `limits::CHANNELS_PER_CONNECTION_MAX`, without duplicates, in the
     /// order asked.
@@ -186,11 +186,8 @@ pub fn admit_user(
         user => Identity::User(user),
     };
     admit_channels(&wish, policy, who, &claims.subscriptions)?;
-    Ok(Entry::Raw(RawEntry {
-        expire_at: claims.expire_at,
-        user: Some(claims.user.clone()),
-        ..wish
-    }))
+    let user = Some(claims.user.clone());
+    Ok(Entry::Raw(RawEntry { expire_at: claims.expire_at, user, ..wish }))
 }
 
 /// The token of a request, from its header or, for browsers, which cannot set one, its query.
@@ -320,15 +317,7 @@ mod tests {
     fn channels_are_granted_by_their_options() {
         let entry = decide("GET /raw?channel=news:1&channel=chat:a", UPGRADE, &policy());
         let channels = ["news:1".into(), "chat:a".into()].into();
-        assert_eq!(
-            entry,
-            Ok(Some(Entry::Raw(RawEntry {
-                channels,
-                publish: false,
-                expire_at: None,
-                user: None
-            })))
-        );
+        assert_eq!(entry, Ok(Some(Entry::Raw(RawEntry { channels, ..RawEntry::default() }))));
         for (query, refusal) in [
             (
                 "channel=a&channel=x:1",
@@ -489,17 +478,9 @@ mod tests {
             ("users:a#ann", claims("bob", &[]), Some(Denied::NameRestricted)),
             ("unknown:a", claims("ann", &["unknown:a"]), Some(Denied::UnknownNamespace)),
         ] {
-            let wish = RawEntry {
-                channels: [channel.into()].into(),
-                publish: false,
-                expire_at: None,
-                user: None,
-            };
-            let entry = Entry::Raw(RawEntry {
-                expire_at: Some(9),
-                user: Some(claims.user.clone()),
-                ..wish.clone()
-            });
+            let wish = RawEntry { channels: [channel.into()].into(), ..RawEntry::default() };
+            let user = Some(claims.user.clone());
+            let entry = Entry::Raw(RawEntry { expire_at: Some(9), user, ..wish.clone() });
             let expect = denied.map_or(Ok(entry), |denied| {
                 Err(not_allowed(ChannelRight::Subscribe, channel, denied))
             });
