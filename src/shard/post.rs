@@ -57,7 +57,7 @@ impl Core {
             },
             Request::Interest { from, .. } => self.can_deliver(*from, 1),
             Request::Join(join) => self.can_let_in(join),
-            Request::Leave(leave) => self.has_room_for_notice(&leave.channel),
+            Request::Leave(leave) => self.has_room_for_notice(&leave.channel, leave.visibility),
             Request::Ask(ask) => match &ask.reply {
                 AskReply::Client(asker) => self.can_deliver(asker.shard, 1),
                 AskReply::Control(_) => true,
