@@ -105,8 +105,8 @@ impl Core {
         }
     }
 
-    /// Ends every subscription: nothing is delivered to the connection any more. `reason` is that of
-    /// our Close; a backend is told.
+    /// Ends every subscription: nothing is delivered to the connection any more. `reason` is that
+    /// of our Close; a backend is told.
     pub(super) fn leave_channels(&mut self, conn: ConnId, reason: &str) {
         self.leave_all(conn, reason);
         let raw = self.take_raw(conn);
