@@ -2,6 +2,10 @@
 //!
 //! Values an operator may change are defaults here and checked in `config`; the others are fixed.
 
+mod hooks;
+
+pub use hooks::*;
+
 /// Connections of one process, default. A table slot costs nothing until it is used; the bound
 /// keeps a storm from eating the memory that served clients need.
 pub const CONNECTIONS_DEFAULT: u32 = 1_000_000;

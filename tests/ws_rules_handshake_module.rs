@@ -58,7 +58,7 @@ fn check(row: &HandshakeRow, step: usize, site: &Site) {
     };
     let (response, end) = match answer {
         Answer::Upgrade { response, .. } => (response, End::Open),
-        Answer::ShowsToken { .. } => panic!("no row shows a token"),
+        Answer::Undecided(_) => panic!("no row shows a token"),
         Answer::Page { response } | Answer::Refused { response, .. } => (response, End::Closed),
     };
     let text = String::from_utf8_lossy(&response);

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::value::{Value, bytes_text, duration_text};
+use super::{hooks, token};
 use crate::limits;
 
 /// One key of the configuration.
@@ -54,7 +55,7 @@ impl Preset {
 }
 
 /// The tables, in the order of the printed text.
-pub(super) const TABLES: [(&str, &str); 6] = [
+pub(super) const TABLES: [(&str, &str); 7] = [
     ("server", "Addresses, threads, trust."),
     ("limits", "Bounds. Past each of them something is refused, closed or counted, never silent."),
     ("echo", "The path /echo, which sends every message back. For load tests; off by default."),
@@ -70,12 +71,22 @@ pub(super) const TABLES: [(&str, &str); 6] = [
         "JSON Web Tokens, which say who a client is and what it may subscribe to. A key from one of\n\
          hmac_secret, public_key_file and jwks_url switches them on.",
     ),
+    (
+        "hooks",
+        "Backends that decide about clients: each address takes questions as JSON, by POST. Empty: no\n\
+         such hook. Redirects are not followed.",
+    ),
     ("log", "Log lines on standard error."),
 ];
 
+/// All keys; those of one table in the order of the printed text.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(token::KEYS).chain(hooks::KEYS)
+}
+
 /// The key of this name, if there is one.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }
 
 /// The environment variable that sets `key`: `server.listen` is `TIDEGATE_SERVER_LISTEN`.
@@ -88,10 +99,10 @@ pub(super) fn variable(key: &str) -> String {
 /// The key nearest to what was typed, if one is near enough to be meant.
 pub(super) fn nearest_key(typed: &str) -> Option<&'static str> {
     let last = |name: &str| name.rsplit('.').next().map(str::to_owned);
-    if let Some(key) = KEYS.iter().find(|key| last(key.name) == last(typed)) {
+    if let Some(key) = all().find(|key| last(key.name) == last(typed)) {
         return Some(key.name);
     }
-    nearest(typed, KEYS.iter().map(|key| key.name))
+    nearest(typed, all().map(|key| key.name))
 }
 
 /// What a namespace's table starts from where it says nothing.
@@ -107,7 +118,7 @@ pub(super) fn nearest_table(typed: &str) -> Option<&'static str> {
 
 /// The environment variable nearest to what was typed, if one is near enough to be meant.
 pub(super) fn nearest_variable(typed: &str) -> Option<String> {
-    let known = KEYS.iter().map(|key| variable(key.name)).chain([API_KEY_VARIABLE.to_owned()]);
+    let known = all().map(|key| variable(key.name)).chain([API_KEY_VARIABLE.to_owned()]);
     nearest(typed, known)
 }
 
@@ -134,7 +145,7 @@ pub fn default_text() -> String {
             text.push_str(&format!("# {line}\n"));
         }
         text.push_str(&format!("[{table}]\n"));
-        let keys = KEYS.iter().filter_map(|key| {
+        let keys = all().filter_map(|key| {
             let name = key.name.strip_prefix(table)?.strip_prefix('.')?;
             Some((name, key))
         });
@@ -180,7 +191,7 @@ pub(super) const API_KEY_VARIABLE: &str = "TIDEGATE_API_KEY";
 /// The variable that names the file, for containers that cannot change the command line.
 pub(super) const FILE_VARIABLE: &str = "TIDEGATE_CONFIG";
 
-const fn key(name: &'static str, default: Preset, meaning: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, default: Preset, meaning: &'static str) -> Key {
     Key { name, default, dev: None, meaning }
 }
 
@@ -189,10 +200,10 @@ const fn dev(name: &'static str, default: Preset, dev: Preset, meaning: &'static
 }
 
 /// Keys whose values are never shown.
-pub(super) const SECRETS: [&str; 2] = ["token.hmac_secret", "token.hmac_previous"];
+pub(super) const SECRETS: [&str; 3] = ["token.hmac_secret", "token.hmac_previous", "hooks.headers"];
 
-/// All keys, in the order of the printed text.
-pub(super) const KEYS: &[Key] = &[
+/// The keys of tables that have no file of their own here.
+const KEYS: &[Key] = &[
     dev(
         "server.listen",
         Preset::Text("0.0.0.0:8000"),
@@ -417,60 +428,6 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Text("json"),
         "\"json\": a publication that is no JSON is refused. \"binary\": any bytes may be published,\n\
          and clients of the Centrifuge protocol cannot subscribe.",
-    ),
-    key(
-        "token.hmac_secret",
-        Preset::Text(""),
-        "Secret of tokens signed with HMAC (HS256, HS384, HS512), 32 random bytes or more as text.\n\
-         TIDEGATE_TOKEN_HMAC_SECRET keeps it out of this file. Empty: none.",
-    ),
-    key(
-        "token.hmac_secret_file",
-        Preset::Text(""),
-        "File that holds that secret instead; readable by its owner alone.",
-    ),
-    key(
-        "token.hmac_previous",
-        Preset::Text(""),
-        "The secret before it, while tokens signed with it are still around.",
-    ),
-    key("token.hmac_previous_file", Preset::Text(""), "File that holds that secret instead."),
-    key(
-        "token.hmac_previous_until",
-        Preset::Text(""),
-        "Until when the previous secret counts, such as \"2030-01-31T12:00:00Z\".",
-    ),
-    key(
-        "token.public_key_file",
-        Preset::Text(""),
-        "PEM file with the public key of tokens signed with RSA (RS256, RS384, RS512), on a curve\n\
-         (ES256, ES384) or with Ed25519 (EdDSA).",
-    ),
-    key(
-        "token.jwks_url",
-        Preset::Text(""),
-        "Address of the issuer's key set instead, such as\n\
-         \"https://issuer.example/.well-known/jwks.json\". Nothing a token names is ever fetched.",
-    ),
-    key(
-        "token.audience",
-        Preset::Text(""),
-        "What the aud claim must be or hold. Empty: it is not looked at.",
-    ),
-    key(
-        "token.issuer",
-        Preset::Text(""),
-        "What the iss claim must be. Empty: it is not looked at.",
-    ),
-    key(
-        "token.algorithms",
-        Preset::List(&[]),
-        "Algorithms that are allowed, such as [\"RS256\"]. Empty: all that the keys above check.",
-    ),
-    key(
-        "token.leeway",
-        Preset::Seconds(0),
-        "By how much the issuer's clock may differ from this machine's, at most 5 minutes.",
     ),
     key("log.format", Preset::Text("text"), "\"text\" for people, \"json\" for one object a line."),
     key(

@@ -7,6 +7,7 @@
 mod api_key;
 mod channels;
 mod error;
+mod hooks;
 mod keys;
 mod origin;
 mod public_key;
@@ -27,6 +28,7 @@ use ipnet::IpNet;
 use rustix::thread::CpuSet;
 
 pub use error::{Allowed, ApiKeyFault, ConfigError, Conflict, Source, Warning};
+pub use hooks::{HookFault, Hooks};
 pub use keys::default_text;
 pub use public_key::PublicKey;
 pub use raw::{FlagSetting, Inputs};
@@ -81,6 +83,8 @@ pub struct Config {
     pub channels: Namespaces,
     /// With what tokens are checked; `None`: there are none.
     pub token: Option<Token>,
+    /// Which backends decide about clients; `None`: none does.
+    pub hooks: Option<Hooks>,
     /// Log output.
     pub log: Log,
 }

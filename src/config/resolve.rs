@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use super::error::{Allowed, ConfigError, Conflict, Source, Warning};
 use super::raw::{Inputs, RawConfig};
 use super::{
-    Compression, Config, Echo, Limits, Loaded, Log, LogFormat, Secret, Server, api_key, channels,
-    origin, token,
+    Compression, Config, Echo, Hooks, Limits, Loaded, Log, LogFormat, Secret, Server, api_key,
+    channels, hooks, origin, token,
 };
 use crate::limits;
 use crate::ws::{DecodeLimits, encode};
@@ -25,13 +25,16 @@ pub(super) fn resolve(
     let api_key = api_key::resolve(&typed, inputs, &mut warnings)?;
     let server = resolve_server(&typed, api_key, cores)?;
     let limits = resolve_limits(&typed)?;
+    let hooks = hooks::resolve(&typed)?;
+    let known = hooks.as_ref().map_or_else(Default::default, Hooks::set);
     let config = Config {
         echo: Echo {
             enabled: typed.switch("echo.enabled")?,
             message: decode_limits(&typed, "echo.message_limit", "echo.fragments_max")?,
         },
-        channels: channels::resolve(&typed, server.dev)?,
+        channels: channels::resolve(&typed, server.dev, known)?,
         token: token::resolve(&typed, &mut warnings)?,
+        hooks,
         log: resolve_log(&typed)?,
         server,
         limits,

@@ -12,13 +12,13 @@
 //! Waking: a shard that is about to wait clears its bell before it looks at the lanes once more;
 //! whoever pushes rings, and only the first ring after a clear costs a system call.
 
+mod auth;
 mod bell;
 mod channel;
 mod lane;
 mod permit;
 mod steer;
 mod survey;
-mod token;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -26,6 +26,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+pub use auth::{
+    AuthAsk, AuthDesk, AuthPost, AuthRequest, AuthSender, HookAnswer, HookAsk, Ruling, TokenAsk,
+    TokenKind, TokenResult, Verdict,
+};
 pub use bell::Bell;
 pub use channel::{
     Answer, Ask, AskReply, Asker, Join, Joined, Leave, Notice, Question, Subscriber,
@@ -34,9 +38,6 @@ pub use lane::{Post, Receiver, Sender, Wiring, wire};
 pub use permit::{Permit, Permits};
 pub use steer::{Deed, Enrolment, Selector, Steer, SteerReply};
 pub use survey::{Found, Subject, Survey, Surveyed};
-pub use token::{
-    TokenAsk, TokenDesk, TokenKind, TokenPost, TokenRequest, TokenResult, TokenSender, Verdict,
-};
 
 use crate::id::{ChannelName, ConnId, ShardId};
 use crate::protocol::admission::Entry;
@@ -74,7 +75,7 @@ pub enum Request {
     Survey(Box<Survey>),
     /// What is to be done to clients of the shard.
     Steer(Box<Steer>),
-    /// What a token says that a client of this shard showed.
+    /// What a token says that a client of this shard showed, or a backend about the client.
     Verdict(Box<Verdict>),
     /// Close every client with 1001, spread over `window` from now.
     Drain {

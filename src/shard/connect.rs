@@ -1,6 +1,6 @@
 //! From hand-off to the 101: a connection takes its slot and its subscriptions.
 
-use super::centrifuge::Client;
+use super::centrifuge::{Client, Expiry, Renewal};
 use super::slots::{Connection, Flags, Held};
 use super::{Core, lend_spare};
 use crate::hub::{Member, Place, Subscription};
@@ -8,6 +8,7 @@ use crate::id::{ChannelName, ConnId};
 use crate::mail::Handoff;
 use crate::protocol::Protocol;
 use crate::protocol::admission::Entry;
+use crate::protocol::hook::ForwardedHeaders;
 use crate::ring::Driver;
 use crate::session::{Keepalive, Session};
 use crate::ws::CloseCode;
@@ -20,14 +21,20 @@ impl Core {
         debug_assert_eq!(permit.shard(), self.id);
         permit.keep();
         let conn = self.slots.reserve();
-        let mut expires_at = None;
+        let mut expiry = None;
         let (protocol, channels) = match entry {
             Entry::Echo => (Protocol::Echo, Box::default()),
             Entry::Raw(raw) => {
-                expires_at = raw.expire_at.map(|end| self.time.at_unix_s(end));
+                let at = raw.expire_at.map(|end| self.time.at_unix_s(end));
+                expiry = at.map(|at| Expiry { at, by: Renewal::Client });
                 (Protocol::Raw { publish: raw.publish }, raw.channels)
             }
-            Entry::Centrifuge => (Protocol::Centrifuge, Box::default()),
+            Entry::Centrifuge { headers } => {
+                if headers != ForwardedHeaders::default() {
+                    self.headers.insert(conn, headers);
+                }
+                (Protocol::Centrifuge, Box::default())
+            }
         };
         let times = &self.settings.keepalive;
         let (keepalive, client) = match protocol {
@@ -56,7 +63,7 @@ impl Core {
             terminating: None,
         };
         self.slots.fill(conn, connection);
-        self.set_expiry(conn, expires_at);
+        self.set_expiry(conn, expiry);
         self.stats.counters.connections_opened.add(1);
         if let Some(params) = deflate {
             self.begin_compression(conn, protocol, params);

@@ -97,7 +97,7 @@ pub fn start(settings: Settings) -> Running {
             permits: permits.clone(),
             stats,
             lifecycle: lifecycle.clone(),
-            tokens: None,
+            auth: None,
             stopped: stop.watch(),
         };
         let (ready_sender, ready) = mpsc::channel();

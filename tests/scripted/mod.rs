@@ -26,7 +26,9 @@ use tidegate::id::{ConnId, ShardId};
 use tidegate::ring::{CloseHow, Completion, Driver, DriverCounts, Fault, Lease, RecvOutcome, Sock};
 
 pub(crate) use buffers::{POISON, ScriptedBuffers};
-pub(crate) use world::{Options, START_UNIX_S, World, masked, server_close, server_message};
+pub(crate) use world::{
+    Options, START_UNIX_S, World, masked, server_close, server_message, settings,
+};
 
 /// One call of the shard, in the order made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tidegate::id::{ChannelName, ConnId, Owners, ShardId};
 use tidegate::mail::{
-    Delivery, Handoff, Permits, Post, Publish, PublishResult, Reply, Request, Sender, TokenPost,
+    AuthPost, Delivery, Handoff, Permits, Post, Publish, PublishResult, Reply, Request, Sender,
     wire,
 };
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::{Entry, RawEntry};
 use tidegate::protocol::channel::{Audience, ChannelOptions, Format, Namespaces};
+use tidegate::protocol::hook::{ForwardedHeaders, HookSet};
 use tidegate::publication::{Epoch, Payload, Position, PublishOptions};
 use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{Clock, CompressionSettings, Shard, ShardSettings};
@@ -80,8 +81,8 @@ pub(crate) struct World {
     pub(crate) gateway: Sender<Request>,
     /// The other shards' ends of their lanes.
     pub(crate) others: Vec<Post>,
-    /// The end of the thread that checks tokens.
-    pub(crate) tokens: TokenPost,
+    /// The end of the thread that checks tokens and asks backends.
+    pub(crate) auth: AuthPost,
     clock: ManualClock,
 }
 
@@ -92,6 +93,11 @@ impl World {
 
     /// A world in which channels have these options.
     pub(crate) fn with_channels(options: Options, channels: Arc<Namespaces>) -> Self {
+        Self::with_settings(&options, ShardSettings { channels, ..settings(&options) })
+    }
+
+    /// A world whose shard has these settings.
+    pub(crate) fn with_settings(options: &Options, settings: ShardSettings) -> Self {
         let shard_count = NonZeroU16::new(options.shards).expect("at least one shard");
         let owners = Owners::new(shard_count);
         let permits = Permits::new(options.shards, 100_000);
@@ -107,7 +113,7 @@ impl World {
             owners.clone(),
             permits.clone(),
             stats.clone(),
-            ShardSettings { channels, ..settings(&options) },
+            settings,
         );
         Self {
             shard,
@@ -118,7 +124,7 @@ impl World {
             control: wiring.control.remove(0),
             gateway: wiring.gateway.remove(0),
             others,
-            tokens: wiring.tokens,
+            auth: wiring.auth,
             clock,
         }
     }
@@ -178,7 +184,7 @@ impl World {
 
     /// Hands a client of the Centrifuge protocol over and settles.
     pub(crate) fn connect_centrifuge(&mut self) -> ConnId {
-        self.hand_over(Entry::Centrifuge, b"");
+        self.hand_over(Entry::Centrifuge { headers: ForwardedHeaders::default() }, b"");
         self.connected()
     }
 
@@ -297,7 +303,7 @@ fn raw_entry(channels: &[&str]) -> Entry {
     Entry::Raw(RawEntry { channels, publish: true, expire_at: None })
 }
 
-fn settings(options: &Options) -> ShardSettings {
+pub(crate) fn settings(options: &Options) -> ShardSettings {
     let message = DecodeLimits { message_size: 64 * 1024, fragments: 1024 };
     ShardSettings {
         protocol: ProtocolLimits { echo: message, client: message, publication_size: 64 * 1024 },
@@ -307,6 +313,7 @@ fn settings(options: &Options) -> ShardSettings {
         outbox_bytes: options.outbox_bytes,
         outbox_shard_bytes: 1 << 30,
         tokens: true,
+        hooks: HookSet::default(),
         mailbox_len: options.lane_len,
         compression: CompressionSettings::default(),
         seed: 1,

@@ -8,8 +8,9 @@ mod origin;
 mod query;
 mod refusal;
 
-use super::channel::{Identity, Namespaces};
+use super::channel::{Denied, Identity, Namespaces, Permitted};
 use super::claims::{ConnectClaims, ServerSubscription, TokenText};
+use super::hook::ForwardedHeaders;
 use crate::id::ChannelName;
 use crate::ws::handshake::{DeflatePolicy, HandshakeError, Request, Upgrade};
 
@@ -29,6 +30,12 @@ pub struct Policy {
     pub origins: Origins,
     /// Who may do what in which channel.
     pub channels: Namespaces,
+    /// Whether somebody checks tokens.
+    pub tokens: bool,
+    /// Whether a backend says who clients are that show no token, or all of them without `tokens`.
+    pub connect_hook: bool,
+    /// Headers of requests that it gets to see, in lower case.
+    pub forward_headers: Box<[Box<str>]>,
 }
 
 /// What a request is granted.
@@ -43,14 +50,31 @@ pub enum Admitted<'a> {
         /// What it is for.
         entry: Entry,
     },
-    /// As [`Admitted::Socket`] on `/raw`, once the token is checked and [`admit_user`] has decided.
-    ShowsToken {
+    /// As [`Admitted::Socket`] on `/raw`, once it is known who asks, [`admit_user`] has decided and
+    /// a backend was asked what that leaves to it.
+    Undecided {
         /// The handshake, whose 101 is still to be sent.
         upgrade: Upgrade<'a>,
         /// What was asked for and is not granted yet.
         wish: RawEntry,
-        /// Who says to be asking.
-        token: TokenText,
+        /// Who asks.
+        who: Who,
+    },
+}
+
+/// Who asks for a connection, as far as the request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody in particular.
+    Anonymous,
+    /// Who this token names, if it holds.
+    Token(TokenText),
+    /// Who a backend says.
+    Newcomer {
+        /// The token it may want to look at.
+        token: Option<TokenText>,
+        /// What it gets to see of the request.
+        headers: ForwardedHeaders,
     },
 }
 
@@ -71,7 +95,10 @@ pub enum Entry {
     /// `/raw`: publications of `channels` arrive as messages.
     Raw(RawEntry),
     /// `/connection/websocket`: the Centrifuge protocol in JSON.
-    Centrifuge,
+    Centrifuge {
+        /// What the backend that is asked at its connect command gets to see of the request.
+        headers: ForwardedHeaders,
+    },
 }
 
 /// What `/raw` was asked for and granted.
@@ -112,18 +139,40 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
             let shared = Some(&DeflatePolicy::SHARED);
             let upgrade = admit_upgrade(request, policy, &[], shared)?;
             let wish = query::parse(request.query)?;
-            if let Some(token) = token(request)? {
-                return Ok(Admitted::ShowsToken { upgrade, wish, token });
-            }
-            admit_channels(&wish, policy, Identity::Anonymous, &[])?;
-            Ok(Admitted::Socket { upgrade, entry: Entry::Raw(wish) })
+            let who = match token(request)? {
+                token if policy.connect_hook && (token.is_none() || !policy.tokens) => {
+                    Who::Newcomer { token, headers: forwarded(request, policy) }
+                }
+                Some(token) => Who::Token(token),
+                None => {
+                    let asked = admit_channels(&wish, policy, Identity::Anonymous, &[])?;
+                    match asked.first() {
+                        None => {
+                            let entry = Entry::Raw(wish);
+                            return Ok(Admitted::Socket { upgrade, entry });
+                        }
+                        // Who may not connect with the other protocol may not have asked here.
+                        Some(channel) if !policy.channels.welcome_anonymous() => {
+                            let what = ChannelRight::Subscribe;
+                            let (channel, denied) = (channel.clone(), Denied::NotPermitted);
+                            return Err(Refusal::NotAllowed { what, channel, denied });
+                        }
+                        Some(_) => Who::Anonymous,
+                    }
+                }
+            };
+            Ok(Admitted::Undecided { upgrade, wish, who })
         }
         "/connection/websocket" => {
             let upgrade = admit_upgrade(request, policy, &[CENTRIFUGE_JSON], None)?;
             if upgrade.subprotocol.is_none() && wants_protobuf(request) {
                 return Err(Refusal::ProtobufUnknown);
             }
-            Ok(Admitted::Socket { upgrade, entry: Entry::Centrifuge })
+            let headers = match policy.connect_hook {
+                true => forwarded(request, policy),
+                false => ForwardedHeaders::default(),
+            };
+            Ok(Admitted::Socket { upgrade, entry: Entry::Centrifuge { headers } })
         }
         _ => Err(Refusal::PathUnknown),
     }
@@ -163,7 +212,16 @@ fn admit_upgrade<'a>(
     }
 }
 
-/// Decides what the user of a checked token gets of `wish`. What the token subscribes it to is
+/// What is granted, but for the channels whose backend says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// What was asked for.
+    pub entry: RawEntry,
+    /// Channels of it that a backend is to be asked about.
+    pub asked: Vec<ChannelName>,
+}
+
+/// Decides what the client of whom `claims` speak gets of `wish`. What they subscribe it to is
 /// granted without a look at the channel's options.
 ///
 /// # Errors
@@ -172,13 +230,21 @@ pub fn admit_user(
     wish: RawEntry,
     claims: &ConnectClaims,
     policy: &Policy,
-) -> Result<Entry, Refusal> {
+) -> Result<Granted, Refusal> {
     let who = match &*claims.user {
         "" => Identity::Anonymous,
         user => Identity::User(user),
     };
-    admit_channels(&wish, policy, who, &claims.subscriptions)?;
-    Ok(Entry::Raw(RawEntry { expire_at: claims.expire_at, ..wish }))
+    let asked = admit_channels(&wish, policy, who, &claims.subscriptions)?;
+    Ok(Granted { entry: RawEntry { expire_at: claims.expire_at, ..wish }, asked })
+}
+
+/// What a backend gets to see of the request, in the order of the policy.
+fn forwarded(request: &Request<'_>, policy: &Policy) -> ForwardedHeaders {
+    let values = (0..)
+        .zip(&policy.forward_headers)
+        .flat_map(|(index, name)| request.values(name).map(move |value| (index, Box::from(value))));
+    ForwardedHeaders(values.collect())
 }
 
 /// The token of a request, from its header or, for browsers, which cannot set one, its query.
@@ -202,275 +268,43 @@ fn token(request: &Request<'_>) -> Result<Option<TokenText>, Refusal> {
     }
 }
 
+/// Decides about each channel; those that a backend is to be asked about.
 fn admit_channels(
     entry: &RawEntry,
     policy: &Policy,
     who: Identity<'_>,
     subscriptions: &[ServerSubscription],
-) -> Result<(), Refusal> {
+) -> Result<Vec<ChannelName>, Refusal> {
+    let not_allowed = |what, channel: &ChannelName, denied| Refusal::NotAllowed {
+        what,
+        channel: channel.clone(),
+        denied,
+    };
+    let mut asked = Vec::new();
     for channel in &entry.channels {
         let decided = if subscriptions.iter().any(|one| one.channel == *channel) {
-            policy.channels.options(channel).map(drop)
+            policy.channels.options(channel).map(|_| Permitted::Yes)
         } else {
             policy.channels.decide_subscribe(channel, who)
         };
-        decided.map_err(|denied| Refusal::NotAllowed {
-            what: ChannelRight::Subscribe,
-            channel: channel.clone(),
-            denied,
-        })?;
+        match decided {
+            Ok(Permitted::Yes) => {}
+            Ok(Permitted::IfBackendSays) => asked.push(channel.clone()),
+            Err(denied) => return Err(not_allowed(ChannelRight::Subscribe, channel, denied)),
+        }
     }
     if entry.publish {
         let channel = entry.channels.first().expect("an entry has a channel");
-        let decided = policy.channels.decide_publish(channel, who, true);
-        decided.map_err(|denied| Refusal::NotAllowed {
-            what: ChannelRight::Publish,
-            channel: channel.clone(),
-            denied,
-        })?;
+        match policy.channels.decide_publish(channel, who, true) {
+            Ok(Permitted::Yes) => {}
+            Ok(Permitted::IfBackendSays) => {
+                return Err(Refusal::PublishAsksBackend { channel: channel.clone() });
+            }
+            Err(denied) => return Err(not_allowed(ChannelRight::Publish, channel, denied)),
+        }
     }
-    Ok(())
+    Ok(asked)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::channel::{Audience, ChannelOptions, Denied};
-    use super::super::claims::Overrides;
-    use super::*;
-    use crate::ws::handshake::Status;
-
-    fn policy() -> Policy {
-        Policy {
-            echo: true,
-            demo: true,
-            compression: true,
-            origins: Origins::new(&[], false),
-            channels: Namespaces::new(
-                open(Audience::Nobody),
-                [("news".into(), open(Audience::Nobody)), ("chat".into(), open(Audience::Anyone))],
-            ),
-        }
-    }
-
-    /// Anyone may subscribe, and `publishers` publish.
-    fn open(publishers: Audience) -> ChannelOptions {
-        ChannelOptions {
-            allow_subscribe: Audience::Anyone,
-            allow_publish: publishers,
-            ..ChannelOptions::default()
-        }
-    }
-
-    fn not_allowed(what: ChannelRight, channel: &str, denied: Denied) -> Refusal {
-        Refusal::NotAllowed { what, channel: channel.into(), denied }
-    }
-
-    fn decide(line: &str, headers: &str, policy: &Policy) -> Result<Option<Entry>, Refusal> {
-        let head = format!("{line} HTTP/1.1\r\nHost: h:8000\r\n{headers}\r\n");
-        let request = Request::parse(head.as_bytes())?;
-        Ok(match admit(&request, policy)? {
-            Admitted::Page(_) => None,
-            Admitted::Socket { entry, .. } => Some(entry),
-            Admitted::ShowsToken { wish, .. } => Some(Entry::Raw(wish)),
-        })
-    }
-
-    const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
-
-    #[test]
-    fn paths_that_exist() {
-        let all = policy();
-        let none = Policy::default();
-        assert_eq!(decide("GET /health", "", &none), Ok(None));
-        assert_eq!(decide("GET /", "", &all), Ok(None));
-        assert_eq!(decide("GET /", "", &none), Err(Refusal::PathUnknown));
-        assert_eq!(decide("GET /echo", UPGRADE, &all), Ok(Some(Entry::Echo)));
-        assert_eq!(decide("GET /echo", UPGRADE, &none), Err(Refusal::EchoDisabled));
-        for path in ["/raw/", "/Raw", "//raw", "/%72aw", "/metrics"] {
-            let refusal = decide(&format!("GET {path}"), UPGRADE, &all);
-            assert_eq!(refusal, Err(Refusal::PathUnknown), "{path}");
-        }
-    }
-
-    #[test]
-    fn methods_and_plain_requests() {
-        let not_get = Err(HandshakeError::MethodNotGet.into());
-        for line in ["HEAD /health", "POST /", "HEAD /raw?channel=chat", "OPTIONS /echo"] {
-            assert_eq!(decide(line, UPGRADE, &policy()), not_get, "{line}");
-        }
-        let plain = Err(HandshakeError::UpgradeMissing.into());
-        assert_eq!(decide("GET /raw", "", &policy()), plain);
-        assert_eq!(decide("GET /echo", "Origin: http://evil\r\n", &policy()), plain);
-    }
-
-    #[test]
-    fn channels_are_granted_by_their_options() {
-        let entry = decide("GET /raw?channel=news:1&channel=chat:a", UPGRADE, &policy());
-        let channels = ["news:1".into(), "chat:a".into()].into();
-        assert_eq!(
-            entry,
-            Ok(Some(Entry::Raw(RawEntry { channels, publish: false, expire_at: None })))
-        );
-        for (query, refusal) in [
-            (
-                "channel=a&channel=x:1",
-                Some((ChannelRight::Subscribe, "x:1", Denied::UnknownNamespace)),
-            ),
-            ("channel=a%23ann", Some((ChannelRight::Subscribe, "a#ann", Denied::NameRestricted))),
-            ("channel=chat:a&publish=1", None),
-            // The first channel is the one that is published to.
-            ("channel=chat:a&channel=news:1&publish=1", None),
-            (
-                "channel=news:1&channel=chat:a&publish=1",
-                Some((ChannelRight::Publish, "news:1", Denied::NotPermitted)),
-            ),
-        ] {
-            let decided = decide(&format!("GET /raw?{query}"), UPGRADE, &policy()).map(drop);
-            let expect = refusal
-                .map_or(Ok(()), |(what, channel, denied)| Err(not_allowed(what, channel, denied)));
-            assert_eq!(decided, expect, "{query}");
-        }
-        assert_eq!(
-            decide("GET /raw?channel=chat", UPGRADE, &Policy::default()),
-            Err(not_allowed(ChannelRight::Subscribe, "chat", Denied::NotPermitted))
-        );
-    }
-
-    #[test]
-    fn the_centrifuge_protocol_is_spoken_in_json_only() {
-        let offer = |names: &str| format!("{UPGRADE}Sec-WebSocket-Protocol: {names}\r\n");
-        let path = "GET /connection/websocket";
-        for (line, headers, admitted) in [
-            (path.to_owned(), UPGRADE.to_owned(), true),
-            (path.to_owned(), offer("centrifuge-json"), true),
-            (path.to_owned(), offer("centrifuge-protobuf, centrifuge-json"), true),
-            (path.to_owned(), offer("something-else"), true),
-            (path.to_owned(), offer("centrifuge-protobuf"), false),
-            (format!("{path}?format=protobuf"), UPGRADE.to_owned(), false),
-            (format!("{path}?cf_protocol=protobuf"), UPGRADE.to_owned(), false),
-            (format!("{path}?x=1&format=json"), UPGRADE.to_owned(), true),
-        ] {
-            let decided = decide(&line, &headers, &policy());
-            let expect =
-                if admitted { Ok(Some(Entry::Centrifuge)) } else { Err(Refusal::ProtobufUnknown) };
-            assert_eq!(decided, expect, "{line} {headers}");
-        }
-        assert_eq!(Refusal::ProtobufUnknown.status(), Status::BadRequest);
-    }
-
-    #[test]
-    fn compression_is_agreed_on_if_it_is_switched_on_as_the_path_allows() {
-        let agreed = |path: &str, offer: &str, policy: &Policy| {
-            let head = format!(
-                "GET {path} HTTP/1.1\r\nHost: h\r\n{UPGRADE}Sec-WebSocket-Extensions: {offer}\r\n\r\n"
-            );
-            let request = Request::parse(head.as_bytes()).expect("a request");
-            match admit(&request, policy).expect("acceptable") {
-                Admitted::Socket { upgrade, .. } => upgrade.deflate(),
-                Admitted::ShowsToken { .. } | Admitted::Page(_) => panic!("a page"),
-            }
-        };
-        let narrow = "permessage-deflate; server_max_window_bits=9";
-        let off = Policy { compression: false, ..policy() };
-        for (path, offer) in [("/echo", narrow), ("/raw?channel=chat:a", "permessage-deflate")] {
-            assert_eq!(agreed(path, offer, &off), None);
-            assert!(agreed(path, offer, &policy()).is_some());
-        }
-        assert_eq!(agreed("/raw?channel=chat:a", narrow, &policy()), None);
-        let raw = agreed("/raw?channel=chat:a", "permessage-deflate", &policy()).expect("agreed");
-        assert!(raw.server_no_context_takeover && raw.client_no_context_takeover);
-        let echo = agreed("/echo", narrow, &policy()).expect("agreed");
-        assert!(!echo.server_no_context_takeover && echo.server_window_bits == 9);
-    }
-
-    #[test]
-    fn origin_comes_before_the_query() {
-        let foreign = format!("{UPGRADE}Origin: https://evil.example\r\n");
-        let refusal = decide("GET /raw", &foreign, &policy()).expect_err("a foreign page");
-        let expect = Refusal::OriginNotAllowed {
-            origin: "https://evil.example".into(),
-            host: "h:8000".into(),
-        };
-        assert_eq!(refusal, expect);
-        assert_eq!(refusal.status(), Status::Forbidden);
-        assert!(refusal.to_string().contains("origins = [\"https://evil.example\"]"));
-        let own = format!("{UPGRADE}Origin: http://h:8000\r\n");
-        assert_eq!(decide("GET /raw", &own, &policy()), Err(Refusal::ChannelMissing));
-    }
-
-    #[test]
-    fn a_token_stands_in_the_header_or_in_the_query() {
-        let shown = |line: &str, headers: &str| {
-            let head = format!("{line} HTTP/1.1\r\nHost: h:8000\r\n{UPGRADE}{headers}\r\n");
-            let request = Request::parse(head.as_bytes()).expect("a request");
-            match admit(&request, &policy()) {
-                Ok(Admitted::ShowsToken { token, .. }) => Ok(Some(token.expose().to_owned())),
-                Ok(_) => Ok(None),
-                Err(refusal) => Err(refusal),
-            }
-        };
-        let plain = "GET /raw?channel=chat:a";
-        let with_query = "GET /raw?channel=chat:a&token=a%2Bb";
-        for (line, headers, token) in [
-            (plain, "", Ok(None)),
-            (plain, "Authorization: Bearer a.b\r\n", Ok(Some("a.b"))),
-            (plain, "authorization: bearer  a.b \r\n", Ok(Some("a.b"))),
-            (plain, "Authorization: Basic YTpi\r\n", Ok(None)),
-            (plain, "Authorization: Bearer\r\n", Ok(None)),
-            (with_query, "", Ok(Some("a+b"))),
-            (with_query, "Authorization: Basic YTpi\r\n", Ok(Some("a+b"))),
-            (with_query, "Authorization: Bearer a\r\n", Err(Refusal::TokenTwice)),
-            ("GET /raw?channel=chat:a&token=a&token=b", "", Err(Refusal::TokenTwice)),
-            ("GET /raw?channel=chat:a&token=", "", Ok(None)),
-        ] {
-            let token = token.map(|token| token.map(str::to_owned));
-            assert_eq!(shown(line, headers), token, "{line} {headers}");
-        }
-    }
-
-    #[test]
-    fn a_user_gets_what_users_may_and_what_the_token_names() {
-        let users = ChannelOptions {
-            allow_subscribe: Audience::User,
-            allow_publish: Audience::User,
-            ..ChannelOptions::default()
-        };
-        let closed = ChannelOptions::default();
-        let named = [("users".into(), users), ("closed".into(), closed)];
-        let policy = Policy { channels: Namespaces::new(closed, named), ..policy() };
-        let claims = |user: &str, channels: &[&str]| ConnectClaims {
-            user: user.into(),
-            expire_at: Some(9),
-            subscriptions: channels
-                .iter()
-                .map(|channel| ServerSubscription {
-                    channel: (*channel).into(),
-                    info: None,
-                    data: None,
-                    overrides: Overrides::default(),
-                })
-                .collect(),
-            ..ConnectClaims::default()
-        };
-        let denied = Some(Denied::NotPermitted);
-        for (channel, claims, denied) in [
-            ("users:a", claims("ann", &[]), None),
-            ("users:a", claims("", &[]), denied),
-            ("closed:a", claims("ann", &[]), denied),
-            ("closed:a", claims("ann", &["closed:a"]), None),
-            ("closed:a", claims("ann", &["closed:b"]), denied),
-            ("users:a#ann", claims("ann", &[]), None),
-            ("users:a#ann", claims("bob", &[]), Some(Denied::NameRestricted)),
-            ("unknown:a", claims("ann", &["unknown:a"]), Some(Denied::UnknownNamespace)),
-        ] {
-            let wish =
-                RawEntry { channels: [channel.into()].into(), publish: false, expire_at: None };
-            let entry = Entry::Raw(RawEntry { expire_at: Some(9), ..wish.clone() });
-            let expect = denied.map_or(Ok(entry), |denied| {
-                Err(not_allowed(ChannelRight::Subscribe, channel, denied))
-            });
-            assert_eq!(admit_user(wish, &claims, &policy), expect, "{channel} {claims:?}");
-        }
-    }
-}
+mod tests;

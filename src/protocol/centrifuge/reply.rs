@@ -42,25 +42,30 @@ pub struct Subscribed<'a> {
     pub recovered: bool,
     /// What it missed, in order.
     pub publications: &'a [Arc<Entry>],
+    /// JSON from a backend.
+    pub data: Option<&'a str>,
 }
 
 /// What a client is told that is welcome.
 #[derive(Clone, Copy, Debug)]
-pub struct Connected {
+pub struct Connected<'a> {
     /// Its name.
     pub client: ClientKey,
     /// Seconds between pings, which are to be answered.
     pub ping_s: u64,
     /// Seconds until a new token is due; `None`: never.
     pub ttl: Option<u64>,
+    /// JSON from a backend.
+    pub data: Option<&'a str>,
 }
 
 /// The client is welcome.
-pub fn append_connected(out: &mut Vec<u8>, id: u32, connected: &Connected) {
-    let Connected { client, ping_s, ttl } = connected;
+pub fn append_connected(out: &mut Vec<u8>, id: u32, connected: &Connected<'_>) {
+    let Connected { client, ping_s, ttl, data } = connected;
     begin(out, id, "connect");
     append(out, format_args!("{{\"client\":\"{client}\",\"version\":\"{VERSION}\""));
     append_ttl(out, *ttl);
+    append_data(out, *data);
     append(out, format_args!(",\"ping\":{ping_s},\"pong\":true}}}}"));
 }
 
@@ -105,6 +110,7 @@ pub fn append_subscribed(out: &mut Vec<u8>, id: u32, result: &Subscribed<'_>) {
             append_publications(out, result.publications, result.position);
         }
     }
+    append_data(out, result.data);
     end(out, start);
 }
 
@@ -170,6 +176,28 @@ pub fn append_error(out: &mut Vec<u8>, id: u32, code: ErrorCode) {
     let (number, message) = (code.number(), code.message());
     append(out, format_args!("{{\"code\":{number},\"message\":\"{message}\""));
     out.extend_from_slice(if code.is_temporary() { b",\"temporary\":true}}" } else { b"}}" });
+}
+
+/// A backend says why it is not done.
+pub fn append_backend_error(
+    out: &mut Vec<u8>,
+    id: u32,
+    code: u32,
+    message: &str,
+    is_temporary: bool,
+) {
+    begin(out, id, "error");
+    append(out, format_args!("{{\"code\":{code},\"message\":"));
+    json::append_string(out, message);
+    out.extend_from_slice(if is_temporary { b",\"temporary\":true}}" } else { b"}}" });
+}
+
+/// What a backend says to a call: JSON.
+pub fn append_called(out: &mut Vec<u8>, id: u32, data: Option<&str>) {
+    begin(out, id, "rpc");
+    let start = out.len();
+    append_data(out, data);
+    end(out, start);
 }
 
 /// Who is in a channel.
@@ -267,6 +295,14 @@ fn append_ttl(out: &mut Vec<u8>, ttl: Option<u64>) {
     }
 }
 
+/// JSON from a backend, with a comma before it.
+fn append_data(out: &mut Vec<u8>, data: Option<&str>) {
+    if let Some(data) = data {
+        out.extend_from_slice(b",\"data\":");
+        json::append_one_line(out, data.as_bytes());
+    }
+}
+
 fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     json::append_display(out, text);
 }
@@ -307,8 +343,9 @@ mod tests {
     #[test]
     fn replies_are_what_the_protocol_says() {
         let client = ClientKey::from_random(0);
-        let connected =
-            line(|out| append_connected(out, 1, &Connected { client, ping_s: 25, ttl: None }));
+        let connected = line(|out| {
+            append_connected(out, 1, &Connected { client, ping_s: 25, ttl: None, data: None })
+        });
         assert_eq!(
             connected,
             json!({"id": 1, "connect": {
@@ -335,6 +372,7 @@ mod tests {
             was_recovering: false,
             recovered: false,
             publications: &[],
+            data: None,
         };
         let reply = line(|out| append_subscribed(out, 7, &plain));
         assert_eq!(reply, json!({"id": 7, "subscribe": {}}));
@@ -375,6 +413,7 @@ mod tests {
             was_recovering: false,
             recovered: false,
             publications: &[],
+            data: None,
         };
         let push = line(|out| append_enrolled(out, "a", &how, Some("{}")));
         let expected = json!({

@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 
 use super::super::Core;
 use super::client::{Asked, By, Client, Slot};
+use super::hook::{Expiry, Renewal};
 use super::token::Grant;
 use crate::hub::{self, Recover};
 use crate::id::{ChannelName, ConnId};
@@ -128,19 +129,27 @@ impl Core {
 
     /// Sets anew until when a client may stay, and tells it; and what others see of it.
     fn renew(&mut self, conn: ConnId, expire_at: Option<u64>, info: Option<&Arc<str>>) {
-        let Some(client) = self.staying(conn) else { return };
-        if let (Some(text), Some(before)) = (info, &client.info) {
-            let conn_info = Some(text.clone());
-            client.info = Some(Arc::new(ClientInfo { conn_info, ..(**before).clone() }));
+        if self.staying(conn).is_none() {
+            return;
+        }
+        if let Some(text) = info {
+            self.set_conn_info(conn, text.clone());
         }
         let Some(expire_at) = expire_at else { return };
         if self.time.at_unix_s(expire_at) <= self.time.ms {
             let why = Disconnect::ConnectionExpired;
             return self.close(conn, Some(why.code()), why.reason());
         }
-        let ends_at = self.deadline(expire_at);
-        self.set_expiry(conn, Some(ends_at));
+        let by = match self.expiries.get(&conn) {
+            None | Some(Expiry { by: Renewal::Client, .. }) => Renewal::Client,
+            Some(Expiry { by: Renewal::Backend | Renewal::Asked, .. }) => Renewal::Backend,
+        };
+        self.set_expiry(conn, Some(Expiry { at: self.end_of(expire_at, by), by }));
         self.set_timer(conn);
+        if by == Renewal::Backend {
+            // The client has nothing to do about it.
+            return;
+        }
         let mut push = Vec::new();
         reply::append_renewed(&mut push, self.connection_ttl(conn));
         self.send_replies(conn, &mut push);
@@ -208,7 +217,8 @@ impl Core {
             let chan_info = Some(text);
             Arc::new(ClientInfo { chan_info, ..(*info).clone() })
         });
-        self.note_grant(conn, Grant { index, expires_at, info: channel_info.clone() });
+        let (info_there, renewal) = (channel_info.clone(), Renewal::Client);
+        self.note_grant(conn, Grant { index, expires_at, renewal, info: info_there, data: None });
         let info = channel_info.unwrap_or(info);
         let recover = match (asked.newest_only, enrolment.since) {
             (true, since) => Recover::Cache(

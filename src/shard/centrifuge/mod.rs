@@ -10,10 +10,12 @@ mod answer;
 mod client;
 mod command;
 mod errand;
+mod hook;
 mod leave;
 mod subscribe;
 mod token;
 
 pub(super) use client::Client;
 pub(super) use errand::Errands;
+pub(super) use hook::{Expiry, Renewal};
 pub(super) use leave::Leaves;

@@ -4,14 +4,15 @@ use super::super::Core;
 use super::super::slots::Until;
 use super::client::{Asked, By, Slot, identity};
 use super::command::{Outcome, check_name};
+use super::hook::Renewal;
 use crate::hub::{self, AskedEpoch, ChannelId, ChannelsFull, Member, Recover, Since};
 use crate::id::{ConnId, ShardId};
 use crate::mail::{Join, Joined, Request, Subscriber, Unanswered};
 use crate::protocol::centrifuge::code::{Disconnect, ErrorCode, Unsubscribed};
 use crate::protocol::centrifuge::command::{FLAG_REJECT_UNRECOVERED, Subscribe};
 use crate::protocol::centrifuge::reply::{self, Done, Subscribed};
-use crate::protocol::channel::{ChannelOptions, Format, Recovery};
-use crate::protocol::claims::SubscriptionClaims;
+use crate::protocol::channel::{ChannelOptions, Format, Permitted, Recovery};
+use crate::protocol::claims::{Overrides, SubscriptionClaims};
 
 /// The one form of differences between publications that clients may offer; it is not used.
 const DELTA_KNOWN: &str = "fossil";
@@ -24,21 +25,49 @@ impl Core {
         ask: &Subscribe<'_>,
         out: &mut Vec<u8>,
     ) -> Outcome {
+        let outcome = self.begin_subscribe(conn, id, ask, out);
+        if !matches!(outcome, Outcome::Later(_)) {
+            // It may have ended otherwise, as when a backend subscribed the client meanwhile: the
+            // next command has nothing to do with what this one waited for.
+            self.client_mut(conn).expect("its command is carried out").pending = None;
+        }
+        outcome
+    }
+
+    fn begin_subscribe(
+        &mut self,
+        conn: ConnId,
+        id: u32,
+        ask: &Subscribe<'_>,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
         let is_delta_known = ask.delta.is_empty() || &*ask.delta == DELTA_KNOWN;
         if ask.channel.is_empty() || !is_delta_known {
             return Outcome::Disconnect(Disconnect::BadRequest);
         }
-        let claims = match self.judge_subscribe(conn, id, &ask.channel, &ask.token, out) {
+        let channel = self.channel_name(&ask.channel);
+        let owner = self.owners.owner(&channel);
+        // What was ruled is used up when it can be carried out, and asked for once.
+        if self.is_ruled(conn) && !self.can_join(owner, &channel) {
+            return Outcome::Later(Until::Room(owner));
+        }
+        let claims = match self.judge_subscribe(conn, id, ask, out) {
             Ok(claims) => claims,
             Err(outcome) => return outcome,
         };
-        let (options, subscription_index) = match self.decide_subscribe(conn, ask, claims.as_ref())
-        {
+        let (permitted, subscription_index) = match self.decide_subscribe(conn, ask, &claims) {
             Ok(decided) => decided,
             Err(code) => return self.refuse_command(id, code, out),
         };
-        let channel = self.channel_name(&ask.channel);
-        let owner = self.owners.owner(&channel);
+        let mut options = self.options_of(&channel);
+        let (claims, renewal) = match permitted {
+            Permitted::Yes => (claims, Renewal::Client),
+            Permitted::IfBackendSays => match self.consult_subscribe(conn, id, ask, out) {
+                Ok(claims) if options.hooks.sub_refresh => (Some(claims), Renewal::Backend),
+                Ok(claims) => (Some(claims), Renewal::Client),
+                Err(outcome) => return outcome,
+            },
+        };
         if !self.can_join(owner, &channel) {
             return Outcome::Later(Until::Room(owner));
         }
@@ -46,7 +75,8 @@ impl Core {
             return self.refuse_command(id, ErrorCode::Internal, out);
         };
         if let Some(claims) = &claims {
-            self.grant(conn, subscription_index, claims);
+            self.grant(conn, subscription_index, claims, renewal);
+            override_options(&mut options, &claims.overrides);
         }
         let client = self.client_mut(conn).expect("its command is carried out");
         let info = client.find_grant(subscription_index).and_then(|grant| grant.info.clone());
@@ -67,13 +97,13 @@ impl Core {
         self.note_asked(conn)
     }
 
-    /// Whether the client may subscribe; the channel's options, and a place for the subscription.
+    /// Whether the client may subscribe, and a place for the subscription.
     fn decide_subscribe(
         &mut self,
         conn: ConnId,
         ask: &Subscribe<'_>,
-        claims: Option<&SubscriptionClaims>,
-    ) -> Result<(ChannelOptions, u8), ErrorCode> {
+        claims: &Option<SubscriptionClaims>,
+    ) -> Result<(Permitted, u8), ErrorCode> {
         let channel = &*ask.channel;
         check_name(channel)?;
         if ask.kind != 0 || ask.tags_filter.is_some() {
@@ -89,24 +119,15 @@ impl Core {
         let channels = &self.settings.channels;
         let decided = match claims {
             // Whoever signed the token has decided.
-            Some(_) => channels.options(channel).map(drop),
+            Some(_) => channels.options(channel).map(|_| Permitted::Yes),
             None => channels.decide_subscribe(channel, identity(&info)),
         };
-        decided.map_err(ErrorCode::of_denial)?;
-        let mut options = self.options_of(channel);
-        if let Some(claims) = claims {
-            options.positioning = claims.overrides.force_positioning.unwrap_or(options.positioning);
-            options.recovery = match (claims.overrides.force_recovery, options.recovery) {
-                (Some(true), Recovery::Allowed) => Recovery::Forced,
-                (Some(false), Recovery::Forced) => Recovery::Allowed,
-                (_, recovery) => recovery,
-            };
-        }
+        let permitted = decided.map_err(ErrorCode::of_denial)?;
         // What is no JSON could not be sent to this client.
-        if options.format == Format::Binary {
+        if self.options_of(channel).format == Format::Binary {
             return Err(ErrorCode::NotAvailable);
         }
-        Ok((options, index))
+        Ok((permitted, index))
     }
 
     /// Whether a join can be sent to the owner now, or carried out here. One that follows a leave
@@ -223,7 +244,9 @@ impl Core {
             (true, false) => counters.unrecovered.add(1),
             (false, _) => {}
         }
+        let data = self.take_grant_data(conn, index);
         let subscribed = Subscribed {
+            data: data.as_deref(),
             ttl,
             position: asked.positioned.then_some(position),
             recoverable: asked.recoverable,
@@ -324,6 +347,16 @@ impl Core {
             client.take_grant(index);
         }
     }
+}
+
+/// Changes the channel's options as a token or a backend says.
+fn override_options(options: &mut ChannelOptions, overrides: &Overrides) {
+    options.positioning = overrides.force_positioning.unwrap_or(options.positioning);
+    options.recovery = match (overrides.force_recovery, options.recovery) {
+        (Some(true), Recovery::Allowed) => Recovery::Forced,
+        (Some(false), Recovery::Forced) => Recovery::Allowed,
+        (_, recovery) => recovery,
+    };
 }
 
 /// What the reply will depend on.
