@@ -322,8 +322,8 @@ fn a_backend_says_what_is_published() {
         let data = data.map(Into::into);
         answer(&mut world, &ask, Ok(HookReply::Publish { data, skip_history: false }));
         let told = told_since(&mut world, conn);
-        let pushed = told.iter().filter_map(|line| line["push"]["pub"].get("data"));
-        assert_eq!(pushed.last(), Some(&expect));
+        let mut pushed = told.iter().rev().filter_map(|line| line["push"]["pub"].get("data"));
+        assert_eq!(pushed.next(), Some(&expect));
         assert!(told.contains(&json!({"id": id, "publish": {}})), "{told:?}");
     }
     let long = format!("\"{}\"", "x".repeat(64 * 1024));

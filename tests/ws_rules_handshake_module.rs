@@ -25,6 +25,7 @@ fn site() -> Site {
         compression: false,
         origins: Origins::new(&[], true),
         channels: Namespaces::new(open, []),
+        ..Policy::default()
     };
     Site { policy, admin: ([127, 0, 0, 1], 8001).into(), keyed: false }
 }

@@ -141,9 +141,8 @@ def run(test):
 
 def failures(gateway):
     """How often questions got no answer, by hook and cause."""
-    samples = gateway.metrics()._samples["tidegate_hook_failures_total"]
-    named = {(dict(key)["hook"], dict(key)["cause"]): value for key, value in samples.items()}
-    return {key: value for key, value in named.items() if value}
+    counts = gateway.metrics().by("tidegate_hook_failures_total", "hook", "cause")
+    return {key: count for key, count in counts.items() if count}
 
 
 ASK = {"channel__hook_subscribe": "true", "channel__hook_publish": "true"}
