@@ -3,8 +3,10 @@
 //! Values an operator may change are defaults here and checked in `config`; the others are fixed.
 
 mod hooks;
+mod notices;
 
 pub use hooks::*;
+pub use notices::*;
 
 /// Connections of one process, default. A table slot costs nothing until it is used; the bound
 /// keeps a storm from eating the memory that served clients need.
@@ -53,6 +55,9 @@ pub const CHANNELS_PER_SHARD_MAX: usize = 1 << 20;
 /// entries of the stream that was not used for longest go first, counted.
 pub const HISTORY_BYTES_DEFAULT: usize = 512 * 1024 * 1024;
 
+/// Least memory for history that may be configured; tests run with it.
+pub const HISTORY_BYTES_MIN: usize = 64 * 1024;
+
 /// Publications one recovery hands out; who missed more is told that it is not recovered.
 pub const RECOVERY_MAX: usize = 300;
 
@@ -99,6 +104,11 @@ pub const OUTBOX_BYTES_DEFAULT: usize = 1024 * 1024;
 /// past it the connection that asks for more is closed as a slow consumer.
 pub const OUTBOX_SHARD_BYTES_DEFAULT: usize = 1024 * 1024 * 1024;
 
+/// One share of this many of the memory the process may use is the most that history, and all
+/// outboxes together, take unless they are configured. The rest is for connections, what is on its
+/// way between threads, and the kernel's socket buffers, which count as the container's.
+pub const MEMORY_SHARE: u64 = 4;
+
 /// Bytes gathered into one send. Equals `NOTSENT_LOWAT`: more would only wait in the kernel.
 pub const SEND_GATHER_MAX: usize = 64 * 1024;
 
@@ -116,6 +126,10 @@ pub const MAILBOX_LEN_DEFAULT: usize = 1_024;
 /// Deliveries a fan-out makes, connections a teardown closes, in one turn of a shard, so that no
 /// channel holds up the others for longer than about 5 ms.
 pub const WORK_PER_TURN: usize = 1_024;
+
+/// Frames looked at in one outbox, for publications that may be dropped, that count as one delivery
+/// of [`WORK_PER_TURN`]: about as much work.
+pub const OUTBOX_LOOKS_PER_DELIVERY: usize = 64;
 
 /// Deeds of backends to clients that one shard has not finished; what is more is refused. Each
 /// holds the ids of the clients it is still to be done to.
@@ -209,6 +223,14 @@ pub const ACCEPT_CQ_ENTRIES: u32 = 2_048;
 /// Milliseconds until a ring that the kernel refused for want of memory is tried once more: the
 /// memory of rings that were closed just now comes back only after some 100 ms.
 pub const RING_RETRY_MS: u64 = 200;
+
+/// Milliseconds during which a port that is in use is asked for again. The kernel lets go of a
+/// killed gateway's port within 10 ms; a port that another program has stays refused, told this
+/// much later.
+pub const BIND_PATIENCE_MS: u64 = 500;
+
+/// Milliseconds between two such tries.
+pub const BIND_RETRY_MS: u64 = 5;
 
 /// Seconds between pings, default.
 pub const PING_INTERVAL_DEFAULT_S: u64 = 25;
@@ -400,7 +422,7 @@ pub const MAILBOX_LEN_MAX: usize = 1 << 16;
 /// Most fragments that may be configured: a message of the largest size in fragments of one byte.
 pub const FRAGMENTS_MAX: u32 = MESSAGE_SIZE_MAX as u32;
 
-/// Largest outbox of one client, and budget of a shard, that may be configured.
+/// Largest outbox of one client, budget of a shard, and history, that may be configured.
 pub const OUTBOX_BYTES_MAX: usize = 1 << 40;
 
 /// Bytes of a token: a request head, where tokens of the raw protocol stand, holds no more.

@@ -9,19 +9,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::id::{ConnId, ShardId};
 use tidegate::limits;
-use tidegate::mail::{
-    AuthAsk, HookAnswer, HookAsk, Request, Ruling, TokenAsk, TokenResult, Verdict,
-};
+use tidegate::mail::{AuthAsk, Request, Ruling, TokenAsk, TokenKind, TokenResult, Verdict};
 use tidegate::protocol::channel::{Audience, ChannelHooks, ChannelOptions, Namespaces};
-use tidegate::protocol::claims::{ConnectClaims, Overrides, SubscriptionClaims};
-use tidegate::protocol::hook::{
-    Hook, HookOutcome, HookRefused, HookReply, HookSet, Refreshed, Topic,
-};
-use tidegate::shard::ShardSettings;
-use tidegate::ws::CloseCode;
+use tidegate::protocol::claims::{ConnectClaims, TokenRefused};
+use tidegate::protocol::hook::{Hook, HookRefused, HookReply, HookSet, Refreshed, Topic};
 
+use scripted::backend::{answer, asked, at, disconnect, error, grant};
 use scripted::centrifuge::{say, told as all_told};
-use scripted::{Options, START_UNIX_S, World, settings};
+use scripted::{Options, World};
 
 /// Backends decide about all channels but those of `open` and `half`, which have no sub_refresh.
 fn world_with(hooks: HookSet, tokens: bool, lane_len: usize) -> World {
@@ -37,7 +32,9 @@ fn world_with(hooks: HookSet, tokens: bool, lane_len: usize) -> World {
     let named = [("open".into(), open), ("half".into(), half)];
     let channels = Arc::new(Namespaces::new(plain, named));
     let options = Options { lane_len, ..Options::default() };
-    World::with_settings(&options, ShardSettings { channels, hooks, tokens, ..settings(&options) })
+    World::with_settings(options, |settings| {
+        (settings.channels, settings.hooks, settings.tokens) = (channels, hooks, tokens);
+    })
 }
 
 fn world() -> World {
@@ -54,27 +51,6 @@ fn told(world: &mut World, conn: ConnId) -> Vec<Value> {
 /// What it was told after its connect was answered.
 fn told_since(world: &mut World, conn: ConnId) -> Vec<Value> {
     told(world, conn).split_off(1)
-}
-
-fn asked(world: &mut World) -> HookAsk {
-    match world.auth.asks_in[0].pop() {
-        Ok(AuthAsk::Hook(ask)) => ask,
-        other => panic!("no question: {other:?}"),
-    }
-}
-
-fn answer(world: &mut World, ask: &HookAsk, outcome: HookOutcome) {
-    let channel = ask.call.channel().cloned();
-    let answer = HookAnswer { hook: ask.call.hook(), client: ask.call.client, channel, outcome };
-    let verdict = Verdict { asker: ask.asker, ruling: Ruling::Hook(answer) };
-    let lane = &mut world.auth.verdicts_out[0];
-    lane.push(Request::Verdict(Box::new(verdict))).expect("room");
-    lane.bell().ring();
-    world.settle();
-}
-
-fn at(seconds: u64) -> u64 {
-    START_UNIX_S + seconds
 }
 
 /// What follows the connect of user ann, whom the backend lets in for so long.
@@ -94,27 +70,6 @@ fn ann_for(world: &mut World, ttl: Option<u64>) -> ConnId {
 
 fn ann(world: &mut World) -> ConnId {
     ann_for(world, None)
-}
-
-fn grant(channel: &str, ttl: Option<u64>) -> HookOutcome {
-    Ok(HookReply::Subscribe(SubscriptionClaims {
-        user: "ann".into(),
-        channel: channel.into(),
-        client: None,
-        expire_at: ttl.map(at),
-        info: Some(r#"{"role":"x"}"#.into()),
-        overrides: Overrides { force_positioning: Some(true), ..Overrides::default() },
-        data: Some("[\n1]".into()),
-    }))
-}
-
-fn error(code: u32) -> HookOutcome {
-    Err(HookRefused::Error { code, message: "no \"way\"".into(), temporary: false })
-}
-
-fn disconnect(code: u16) -> HookOutcome {
-    let code = CloseCode::new(code).expect("a code");
-    Err(HookRefused::Disconnect { code, reason: "out".into() })
 }
 
 /// Lets time pass; the client answers pings.
@@ -170,8 +125,23 @@ fn a_token_says_so_where_tokens_are_checked_and_the_backend_elsewhere() {
     let mut world = world_with(HookSet::of(|_| true), false, 64);
     let conn = world.connect_centrifuge();
     say(&mut world, conn, r#"{"id":1,"connect":{"token":"t"}}"#);
-    let Topic::Connect(newcomer) = asked(&mut world).call.topic else { panic!("another") };
-    assert_eq!(newcomer.token.expect("the token").expose(), "t");
+    let ask = asked(&mut world);
+    let Topic::Connect(newcomer) = &ask.call.topic else { panic!("another") };
+    assert_eq!(newcomer.token.as_ref().expect("the token").expose(), "t");
+    answer(&mut world, &ask, Ok(HookReply::Connect(ConnectClaims::default())));
+    say(&mut world, conn, r#"{"id":2,"subscribe":{"channel":"a","token":"s"}}"#);
+    let ask = asked(&mut world);
+    let Topic::Subscribe { token, .. } = &ask.call.topic else { panic!("another") };
+    assert_eq!(token.as_ref().expect("the token").expose(), "s");
+    answer(&mut world, &ask, error(1));
+    // Where there are no channels there is nobody to ask.
+    for (ask, code) in [
+        (json!({"channel": "unknown:a"}), 102),
+        (json!({"channel": "unknown:a", "token": "s"}), 103),
+    ] {
+        say(&mut world, conn, &json!({"id": 3, "subscribe": ask}).to_string());
+        assert_eq!(told_since(&mut world, conn).pop().expect("a reply")["error"]["code"], code);
+    }
 }
 
 #[test]
@@ -265,19 +235,27 @@ fn a_backend_says_who_subscribes() {
 
 #[test]
 fn a_token_comes_before_the_backend() {
-    let mut world = world();
-    let conn = ann(&mut world);
-    say(&mut world, conn, r#"{"id":2,"subscribe":{"channel":"a","token":"t"}}"#);
-    let Ok(AuthAsk::Token(TokenAsk { asker, .. })) = world.auth.asks_in[0].pop() else {
-        panic!("no token")
-    };
     let Ok(HookReply::Subscribe(claims)) = grant("a", None) else { panic!("a grant") };
-    let ruling = Ruling::Token(TokenResult::Subscription(Ok(claims)));
-    let verdict = Request::Verdict(Box::new(Verdict { asker, ruling }));
-    world.auth.verdicts_out[0].push(verdict).expect("room");
-    world.settle();
-    assert!(told_since(&mut world, conn)[0].get("subscribe").is_some());
-    assert!(world.auth.asks_in[0].pop().is_err());
+    let bad = TokenResult::refused(TokenKind::Subscription, TokenRefused::Malformed);
+    for (channel, result, code) in [
+        ("a", TokenResult::Subscription(Ok(claims)), json!(null)),
+        ("a", bad.clone(), json!(103)),
+        ("unknown:a", bad, json!(103)),
+    ] {
+        let mut world = world();
+        let conn = ann(&mut world);
+        let ask = json!({"id": 2, "subscribe": {"channel": channel, "token": "t"}});
+        say(&mut world, conn, &ask.to_string());
+        let Ok(AuthAsk::Token(TokenAsk { asker, .. })) = world.auth.asks_in[0].pop() else {
+            panic!("no token")
+        };
+        let verdict = Box::new(Verdict { asker, ruling: Ruling::Token(result) });
+        world.auth.verdicts_out[0].push(Request::Verdict(verdict)).expect("room");
+        world.settle();
+        let told = told_since(&mut world, conn);
+        assert_eq!(told[0]["error"]["code"], code, "{told:?}");
+        assert!(world.auth.asks_in[0].pop().is_err());
+    }
 }
 
 #[test]
@@ -348,8 +326,9 @@ fn a_backend_is_asked_once_though_there_is_no_room_for_what_it_allows() {
     let plain = ChannelOptions { hooks: all, ..ChannelOptions::default() };
     let channels = Arc::new(Namespaces::new(plain, []));
     let options = Options { shards: 2, lane_len: 4, ..Options::default() };
-    let mut world =
-        World::with_settings(&options, ShardSettings { channels, hooks, ..settings(&options) });
+    let mut world = World::with_settings(options, |settings| {
+        (settings.channels, settings.hooks) = (channels, hooks);
+    });
     let channel = world.channel_of(ShardId(1));
     let conn = ann(&mut world);
     // The other shard takes nothing until its lane is full.

@@ -9,11 +9,15 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode, Uri, header};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, PublicKeyUse};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::http::{self, Client, chain};
+use super::https::{self, chain};
 use super::token::IssuerKey;
 use crate::config::PublicKey;
 use crate::limits;
@@ -21,7 +25,7 @@ use crate::limits;
 /// Fetches one key set.
 #[derive(Clone, Debug)]
 pub(super) struct Fetcher {
-    client: Client<Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     address: Uri,
 }
 
@@ -57,8 +61,7 @@ impl Fetcher {
     /// # Errors
     /// The address is https and this machine has no certificates to trust.
     pub(super) fn new(address: Uri) -> io::Result<Self> {
-        let use_tls = address.scheme_str() == Some("https");
-        let client = http::client(use_tls, Duration::from_secs(limits::JWKS_INTERVAL_MIN_S))?;
+        let client = Client::builder(TokioExecutor::new()).build(https::connector(&address)?);
         Ok(Self { client, address })
     }
 
@@ -75,7 +78,7 @@ impl Fetcher {
     async fn get(&self) -> Result<Bytes, FetchError> {
         let request = Request::get(self.address.clone())
             .header(header::ACCEPT, "application/jwk-set+json, application/json")
-            .header(header::USER_AGENT, http::USER_AGENT)
+            .header(header::USER_AGENT, concat!("tidegate/", env!("CARGO_PKG_VERSION")))
             .body(Empty::new())
             .expect("the address was checked, and the headers are constant");
         let response = self.client.request(request).await?;

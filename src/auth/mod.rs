@@ -12,8 +12,9 @@
 mod claims;
 mod desk;
 mod hooks;
-mod http;
+mod https;
 mod jwks;
+mod notices;
 pub mod sign;
 pub mod token;
 
@@ -24,6 +25,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+pub use notices::Notices;
 
 use crate::config::{self, PublicKeys, Token};
 use crate::limits;

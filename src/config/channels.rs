@@ -8,7 +8,7 @@ use super::raw::RawConfig;
 use super::resolve::conflict;
 use crate::limits;
 use crate::protocol::channel::{
-    Audience, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery,
+    Audience, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery, SlowConsumer,
 };
 use crate::protocol::hook::HookSet;
 
@@ -40,12 +40,27 @@ fn resolve_one(typed: &RawConfig, known: HookSet) -> Result<ChannelOptions, Conf
         let keys = ["channel.recovery", "channel.history_size"];
         return Err(conflict(typed, Conflict::RecoveryWithoutHistory, keys));
     }
+    let positioning = typed.switch("channel.positioning")?;
+    let slow_consumer = match typed.word("channel.slow_consumer", SLOW_CONSUMERS)? {
+        "drop_oldest" => SlowConsumer::DropOldest,
+        "newest" => SlowConsumer::Newest,
+        _ => SlowConsumer::Disconnect,
+    };
+    if slow_consumer != SlowConsumer::Disconnect {
+        let recovers = !matches!(recovery, Recovery::Off | Recovery::Cache);
+        for (holds, key) in [(recovers, "channel.recovery"), (positioning, "channel.positioning")] {
+            if holds {
+                let keys = ["channel.slow_consumer", key];
+                return Err(conflict(typed, Conflict::DropsWithPosition, keys));
+            }
+        }
+    }
     Ok(ChannelOptions {
         presence: typed.switch("channel.presence")?,
         join_leave: typed.switch("channel.join_leave")?,
         history,
         recovery,
-        positioning: typed.switch("channel.positioning")?,
+        positioning,
         allow_subscribe: audience(typed, "channel.allow_subscribe", SUBSCRIBE_AUDIENCES)?,
         allow_publish: audience(typed, "channel.allow_publish", AUDIENCES)?,
         allow_presence: audience(typed, "channel.allow_presence", AUDIENCES)?,
@@ -55,6 +70,7 @@ fn resolve_one(typed: &RawConfig, known: HookSet) -> Result<ChannelOptions, Conf
             _ => Format::Json,
         },
         hooks: hooks::resolve_channel(typed, known)?,
+        slow_consumer,
     })
 }
 
@@ -95,3 +111,5 @@ const SUBSCRIBE_AUDIENCES: &[&str] = &["false", "true", "user", "anyone"];
 const AUDIENCES: &[&str] = &["false", "subscriber", "true", "user", "anyone"];
 
 const FORMATS: &[&str] = &["json", "binary"];
+
+const SLOW_CONSUMERS: &[&str] = &["disconnect", "drop_oldest", "newest"];

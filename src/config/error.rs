@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hooks::HookFault;
+use super::notices::NoticesFault;
 use super::token_fault::{TokenFault, TokenWarning};
 use super::value::{bytes_text, duration_text};
 use crate::limits;
@@ -158,6 +159,14 @@ pub enum ConfigError {
         /// What is wrong.
         fault: Box<HookFault>,
     },
+    /// Notices could not be sent as they are to be.
+    #[error("{at}: {fault}")]
+    Notices {
+        /// Where the setting was made.
+        at: Source,
+        /// What is wrong.
+        fault: NoticesFault,
+    },
 }
 
 /// What a key takes.
@@ -288,6 +297,8 @@ pub enum Conflict {
     },
     /// Recovery is on and nothing is kept to recover from.
     RecoveryWithoutHistory,
+    /// Publications may be dropped, and subscribers count on a position without gaps.
+    DropsWithPosition,
     /// Publications would be forgotten before or with the stream they stand in.
     MetaBelowHistory {
         /// How long the stream's position is kept.
@@ -342,6 +353,11 @@ impl fmt::Display for Conflict {
             Self::RecoveryWithoutHistory => f.write_str(
                 "recovery needs something to recover from: set both history_size and history_ttl, \
                  or recovery = false",
+            ),
+            Self::DropsWithPosition => f.write_str(
+                "a slow subscriber would miss publications and believe that it has them: set \
+                 recovery to \"cache\" or false and positioning = false, or slow_consumer = \
+                 \"disconnect\"",
             ),
             Self::MetaBelowHistory { meta, history } => write!(
                 f,
@@ -423,14 +439,20 @@ pub enum Warning {
         /// The limit of a publication.
         publication: usize,
     },
-    /// In `[token]`.
+    /// In `[token]`, or about another secret.
     Token(TokenWarning),
+    /// Notices go to another machine over a connection that anybody in between may read.
+    NoticesUnencrypted,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Token(warning) => warning.fmt(f),
+            Self::NoticesUnencrypted => f.write_str(
+                "hooks.notices.url is not https: whoever is on the way to it can read who \
+                 disconnects and from which channels",
+            ),
             Self::UnknownVariable { name, nearest } => write!(
                 f,
                 "environment variable {name:?} sets nothing{}",

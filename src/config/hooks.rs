@@ -33,9 +33,11 @@ impl Hooks {
         HookSet::of(|hook| self.addresses[hook.index()].is_some())
     }
 
-    /// Whether one is asked over an encrypted connection.
-    pub fn use_tls(&self) -> bool {
-        self.addresses.iter().flatten().any(|uri| uri.scheme_str() == Some("https"))
+    /// An address whose demands on connections all others share: an https one, if there is one.
+    pub fn strictest_address(&self) -> &Uri {
+        let addresses = self.addresses.iter().flatten();
+        let strictest = addresses.max_by_key(|uri| uri.scheme_str() == Some("https"));
+        strictest.expect("hooks without an address are none")
     }
 }
 

@@ -9,6 +9,8 @@ mod channels;
 mod error;
 mod hooks;
 mod keys;
+mod memory;
+mod notices;
 mod origin;
 mod public_key;
 mod raw;
@@ -30,6 +32,7 @@ use rustix::thread::CpuSet;
 pub use error::{Allowed, ApiKeyFault, ConfigError, Conflict, Source, Warning};
 pub use hooks::{HookFault, Hooks};
 pub use keys::default_text;
+pub use notices::{Notices, NoticesFault};
 pub use public_key::PublicKey;
 pub use raw::{FlagSetting, Inputs};
 pub use token::{PublicKeys, Token};
@@ -47,7 +50,8 @@ use crate::ws::DecodeLimits;
 /// [`ConfigError`] says where the setting was made, what was found and what is allowed. Nothing
 /// has been changed.
 pub fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
-    resolve::resolve(raw::RawConfig::read(inputs)?, inputs, &allowed_cores())
+    let machine = resolve::Machine { cores: &allowed_cores(), memory: memory::allowed() };
+    resolve::resolve(raw::RawConfig::read(inputs)?, inputs, machine)
 }
 
 /// The cores this process may use (`sched_getaffinity`), ascending, at least one.
@@ -85,6 +89,8 @@ pub struct Config {
     pub token: Option<Token>,
     /// Which backends decide about clients; `None`: none does.
     pub hooks: Option<Hooks>,
+    /// What a backend is told of; `None`: nothing.
+    pub notices: Option<Notices>,
     /// Log output.
     pub log: Log,
 }
@@ -160,6 +166,8 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Bytes all outboxes of a shard may hold.
     pub outbox_shard_bytes: usize,
+    /// Bytes of history the process may keep.
+    pub history_bytes: usize,
     /// From accept to the end of the request head.
     pub handshake_timeout: Duration,
     /// Between pings.
@@ -189,6 +197,7 @@ impl Default for Limits {
             publication_size: limits::PUBLICATION_SIZE_DEFAULT,
             outbox_bytes: limits::OUTBOX_BYTES_DEFAULT,
             outbox_shard_bytes: limits::OUTBOX_SHARD_BYTES_DEFAULT,
+            history_bytes: limits::HISTORY_BYTES_DEFAULT,
             handshake_timeout: Duration::from_secs(limits::HANDSHAKE_TIMEOUT_DEFAULT_S),
             ping_interval: Duration::from_secs(limits::PING_INTERVAL_DEFAULT_S),
             pong_timeout: Duration::from_secs(limits::PONG_TIMEOUT_DEFAULT_S),

@@ -10,21 +10,31 @@ use super::error::{Allowed, ConfigError, Conflict, Source, Warning};
 use super::raw::{Inputs, RawConfig};
 use super::{
     Compression, Config, Echo, Hooks, Limits, Loaded, Log, LogFormat, Secret, Server, api_key,
-    channels, hooks, origin, token,
+    channels, hooks, notices, origin, token,
 };
 use crate::limits;
 use crate::ws::{DecodeLimits, encode};
 
-/// Checks everything, given the cores this process may use.
+/// What the process may use of its machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Machine<'a> {
+    pub(super) cores: &'a [usize],
+    /// Bytes.
+    pub(super) memory: u64,
+}
+
+/// Checks everything, given what this process may use.
 pub(super) fn resolve(
     mut typed: RawConfig,
     inputs: &Inputs,
-    cores: &[usize],
+    machine: Machine<'_>,
 ) -> Result<Loaded, ConfigError> {
+    let cores = machine.cores;
     let mut warnings = std::mem::take(&mut typed.warnings);
     let api_key = api_key::resolve(&typed, inputs, &mut warnings)?;
     let server = resolve_server(&typed, api_key, cores)?;
-    let limits = resolve_limits(&typed)?;
+    let mut limits = resolve_limits(&typed)?;
+    fit_memory(&typed, machine.memory, server.shards, &mut limits);
     let hooks = hooks::resolve(&typed)?;
     let known = hooks.as_ref().map_or_else(Default::default, Hooks::set);
     let config = Config {
@@ -35,6 +45,7 @@ pub(super) fn resolve(
         channels: channels::resolve(&typed, server.dev, known)?,
         token: token::resolve(&typed, &mut warnings)?,
         hooks,
+        notices: notices::resolve(&typed, &mut warnings)?,
         log: resolve_log(&typed)?,
         server,
         limits,
@@ -135,6 +146,8 @@ fn resolve_limits(typed: &RawConfig) -> Result<Limits, ConfigError> {
         publication_size: typed.bytes("limits.publication_size", 1..=limits::MESSAGE_SIZE_MAX)?,
         outbox_bytes: typed.bytes("limits.outbox_bytes", outbox.clone())?,
         outbox_shard_bytes: typed.bytes("limits.outbox_shard_bytes", outbox)?,
+        history_bytes: typed
+            .bytes("limits.history_bytes", limits::HISTORY_BYTES_MIN..=limits::OUTBOX_BYTES_MAX)?,
         handshake_timeout: typed.duration("limits.handshake_timeout", times.clone())?,
         ping_interval: typed.duration("limits.ping_interval", times.clone())?,
         pong_timeout: typed.duration("limits.pong_timeout", times)?,
@@ -149,6 +162,20 @@ fn resolve_limits(typed: &RawConfig) -> Result<Limits, ConfigError> {
             2 * limits::SQ_ENTRIES_CONFIG_MIN..=limits::CQ_ENTRIES_MAX,
         )?,
     })
+}
+
+/// Lowers what was left at its default and would be too much for this machine, or for the container
+/// the process is in: a queue that is full is dealt with by policy, memory that is full is not.
+fn fit_memory(typed: &RawConfig, memory: u64, shards: NonZeroU16, limits: &mut Limits) {
+    let share = usize::try_from(memory / limits::MEMORY_SHARE).unwrap_or(usize::MAX);
+    if typed.at("limits.outbox_shard_bytes") == Source::Default {
+        let of_shard = share / usize::from(shards.get());
+        limits.outbox_shard_bytes =
+            limits.outbox_shard_bytes.min(of_shard).max(limits.outbox_bytes);
+    }
+    if typed.at("limits.history_bytes") == Source::Default {
+        limits.history_bytes = limits.history_bytes.min(share).max(limits::HISTORY_BYTES_MIN);
+    }
 }
 
 fn resolve_log(typed: &RawConfig) -> Result<Log, ConfigError> {
@@ -263,6 +290,6 @@ fn network(text: &str) -> Option<IpNet> {
 
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
-const TIME_MIN: Duration = Duration::from_millis(limits::TIME_MIN_MS);
+pub(super) const TIME_MIN: Duration = Duration::from_millis(limits::TIME_MIN_MS);
 
 const TIME_MAX: Duration = Duration::from_secs(limits::TIME_MAX_S);

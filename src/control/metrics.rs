@@ -5,7 +5,8 @@
 //! `prometheus-client` writes OpenMetrics, whose counter families drop `_total` from their name:
 //! `promtool check metrics` takes such counters for untyped metrics without help.
 //!
-//! Labels are `shard`, `acceptor`, `code`, `hook`, `cause` and `version`; none has a value that a peer chooses.
+//! Labels are `shard`, `acceptor`, `code`, `hook`, `cause` and `version`; none has a value that a
+//! peer chooses.
 
 use std::fmt::{self, Display, Write};
 
@@ -14,7 +15,7 @@ use crate::id::ShardId;
 use crate::mail::Permits;
 use crate::stats::{
     AcceptorCounters, AuthCounters, BOUNDS_S, ControlCounters, Descriptor, HOOK_FAILURE_LABELS,
-    HOOK_LABELS, HistogramSnapshot, HookStats, MetricKind, ShardCounters, Stats,
+    HOOK_LABELS, HistogramSnapshot, HookStats, MetricKind, NoticeCounters, ShardCounters, Stats,
 };
 
 /// The media type of [`text`].
@@ -120,6 +121,7 @@ fn walk(sink: &mut impl Sink, stats: &Stats, permits: &Permits, process: Option<
         std::iter::once(stats.auth.check.snapshot()),
     );
     walk_hooks(sink, &stats.auth.hooks);
+    walk_counters(sink, NoticeCounters::descriptors(), None, &[stats.notices.values()]);
     walk_process(sink, process);
 }
 

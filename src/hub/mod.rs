@@ -45,6 +45,13 @@ use stream::Stream;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(u32);
 
+impl ChannelId {
+    /// Its number among the channels of its shard.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// One connection's place in one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscription {
@@ -103,11 +110,11 @@ pub struct HubLimits {
 }
 
 impl HubLimits {
-    /// The defaults of [`crate::limits`] for one of `shard_count` shards.
-    pub fn of_one_in(shard_count: u16) -> Self {
+    /// Those of one of `shard_count` shards, which share `history_bytes` evenly.
+    pub fn of_one_in(shard_count: u16, history_bytes: usize) -> Self {
         Self {
             channels_max: limits::CHANNELS_PER_SHARD_MAX,
-            history_bytes_max: limits::HISTORY_BYTES_DEFAULT / usize::from(shard_count),
+            history_bytes_max: history_bytes / usize::from(shard_count),
             idempotency_keys_max: limits::IDEMPOTENCY_KEYS_PER_SHARD_MAX,
         }
     }

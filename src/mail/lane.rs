@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::auth::{self, AuthDesk, AuthPost, AuthSender};
-use super::{Bell, Delivery, Request};
+use super::{Bell, Delivery, NewsSender, Request};
 use crate::id::ShardId;
 
 /// The producing end of one lane.
@@ -105,6 +105,8 @@ pub struct Post {
     /// Questions going out to `auth`. A lane's length of tokens, and as many questions to backends,
     /// may be without an answer.
     pub auth_out: AuthSender,
+    /// News for a backend; `None`, as from [`wire`]: nobody is told anything.
+    pub news_out: Option<NewsSender>,
 }
 
 /// Every lane of the process.
@@ -137,6 +139,7 @@ pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Res
     for (shard, auth_out) in shards().zip(auth_out) {
         posts.push(Post {
             auth_out,
+            news_out: None,
             shard,
             bell: Bell::new()?,
             requests_in: Vec::new(),

@@ -16,6 +16,7 @@ mod auth;
 mod bell;
 mod channel;
 mod lane;
+mod news;
 mod permit;
 mod steer;
 mod survey;
@@ -35,6 +36,7 @@ pub use channel::{
     Answer, Ask, AskReply, Asker, Join, Joined, Leave, Notice, Question, Subscriber,
 };
 pub use lane::{Post, Receiver, Sender, Wiring, wire};
+pub use news::{News, NewsDropped, NewsEvent, NewsPlan, NewsPost, NewsSender, Party, carry_news};
 pub use permit::{Permit, Permits};
 pub use steer::{Deed, Enrolment, Selector, Steer, SteerReply};
 pub use survey::{Found, Subject, Survey, Surveyed};

@@ -57,6 +57,18 @@ pub enum Format {
     Binary,
 }
 
+/// What becomes of a subscriber that does not keep up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlowConsumer {
+    /// It is disconnected, and may come back.
+    #[default]
+    Disconnect,
+    /// It misses the publications that have waited for it longest.
+    DropOldest,
+    /// Of what waits for it, it gets the newest publication of each channel.
+    Newest,
+}
+
 /// Everything an operator says about a group of channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChannelOptions {
@@ -82,6 +94,8 @@ pub struct ChannelOptions {
     pub format: Format,
     /// What a backend decides instead.
     pub hooks: ChannelHooks,
+    /// What becomes of a subscriber that does not keep up.
+    pub slow_consumer: SlowConsumer,
 }
 
 /// What a backend is asked about a channel.

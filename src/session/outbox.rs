@@ -1,6 +1,10 @@
 //! What waits to be sent to one connection.
 
+mod dropping;
+
 use std::collections::VecDeque;
+
+pub use dropping::Dropped;
 
 use crate::frame::FrameBytes;
 use crate::limits;
@@ -140,10 +144,10 @@ impl Outbox {
     fn gather(&mut self, first: FrameBytes, spare: Vec<u8>) -> FrameBytes {
         let mut bytes = match first {
             FrameBytes::Owned(bytes) => bytes,
-            FrameBytes::Shared(frame) => {
+            FrameBytes::Shared(_) | FrameBytes::Droppable(_) => {
                 let mut bytes = spare;
                 debug_assert!(bytes.is_empty());
-                bytes.extend_from_slice(&frame);
+                bytes.extend_from_slice(first.as_slice());
                 bytes
             }
         };

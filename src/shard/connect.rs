@@ -21,19 +21,20 @@ impl Core {
         debug_assert_eq!(permit.shard(), self.id);
         permit.keep();
         let conn = self.slots.reserve();
-        let mut expiry = None;
+        let (mut expiry, mut user) = (None, None);
         let (protocol, channels) = match entry {
             Entry::Echo => (Protocol::Echo, Box::default()),
             Entry::Raw(raw) => {
                 let at = raw.expire_at.map(|end| self.time.at_unix_s(end));
                 expiry = at.map(|at| Expiry { at, by: Renewal::Client });
+                user = raw.user;
                 (Protocol::Raw { publish: raw.publish }, raw.channels)
             }
-            Entry::Centrifuge { headers } => {
+            Entry::Centrifuge { headers, frame_pings } => {
                 if headers != ForwardedHeaders::default() {
                     self.headers.insert(conn, headers);
                 }
-                (Protocol::Centrifuge, Box::default())
+                (Protocol::Centrifuge { frame_pings }, Box::default())
             }
         };
         let times = &self.settings.keepalive;
@@ -41,7 +42,7 @@ impl Core {
             Protocol::Echo | Protocol::Raw { .. } => {
                 (Keepalive::new(self.time.ms, times, self.random.u64(..)), None)
             }
-            Protocol::Centrifuge => {
+            Protocol::Centrifuge { .. } => {
                 let deadline = self.time.ms + self.settings.connect_timeout;
                 (Keepalive::awaiting(deadline), Some(Box::<Client>::default()))
             }
@@ -63,6 +64,9 @@ impl Core {
             terminating: None,
         };
         self.slots.fill(conn, connection);
+        if let Protocol::Raw { .. } = protocol {
+            self.note_raw(conn, user);
+        }
         self.set_expiry(conn, expiry);
         self.stats.counters.connections_opened.add(1);
         if let Some(params) = deflate {
@@ -100,6 +104,7 @@ impl Core {
 
     /// Every subscription is registered: the 101 leaves, messages flow.
     fn open(&mut self, conn: ConnId) {
+        self.note_opened(conn);
         self.mark_dirty(conn);
         self.queue_resume(conn);
         if self.drain.is_some() {

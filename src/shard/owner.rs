@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::Core;
+use crate::frame::DropPolicy;
 use crate::hub::{Fate, JoinAsk, Published, StreamOptions};
 use crate::id::ShardId;
 use crate::mail::{
@@ -13,7 +14,7 @@ use crate::mail::{
     Reply,
 };
 use crate::protocol::centrifuge::reply::{self, Change};
-use crate::protocol::channel::{ChannelOptions, Format};
+use crate::protocol::channel::{ChannelOptions, Format, SlowConsumer};
 use crate::publication::{ClientInfo, Draft, Publication};
 
 impl Core {
@@ -22,6 +23,13 @@ impl Core {
     pub(super) fn answer_interest(&mut self, from: ShardId, channel: Arc<str>) {
         let position = self.hub.on_interest(&channel, from, self.time.ms).ok();
         self.deliver_to(from, Delivery::Registered { channel, position });
+    }
+
+    /// Forgets a shard's interest.
+    pub(super) fn end_interest(&mut self, from: ShardId, channel: Arc<str>) {
+        if self.hub.on_disinterest(&channel, from, self.time.ms) {
+            self.note_vacated(channel);
+        }
     }
 
     /// Gives the publication its offset and sends it to every shard that listens. Comes back,
@@ -37,12 +45,14 @@ impl Core {
             return Err(publish);
         }
         let Publish { channel, payload, options: asked, info, accepted_at, reply } = *publish;
+        let mut drop_policy = None;
         let result = match self.settings.channels.options(&channel) {
             Err(_) => Err(PublishError::UnknownChannel),
             Ok(options) if options.format == Format::Json && !payload.is_json() => {
                 Err(PublishError::NotJson)
             }
             Ok(options) => {
+                drop_policy = drop_policy_of(options);
                 let options = stream_options(options);
                 let draft = Draft { payload, info, time_ms: self.time.unix_ms, options: asked };
                 let published = self.hub.publish(&channel, draft, &options, self.time.ms);
@@ -56,7 +66,7 @@ impl Core {
                     self.stats.counters.frames_encoded.add(1);
                     let epoch = position.epoch;
                     let publication = Publication::new(channel, epoch, entry, accepted_at);
-                    let publication = Arc::new(publication);
+                    let publication = Arc::new(publication.with_drop_policy(drop_policy));
                     for shard in interest.iter() {
                         self.deliver_to(shard, Delivery::Publication(publication.clone()));
                     }
@@ -189,6 +199,15 @@ impl Core {
     /// The options of a channel that some shard has found before: all have the same table.
     pub(super) fn options_of(&self, channel: &str) -> ChannelOptions {
         **self.settings.channels.options(channel).expect("every shard has the same namespaces")
+    }
+}
+
+/// Whether and when readers that do not keep up may miss publications of a channel.
+pub(super) fn drop_policy_of(options: &ChannelOptions) -> Option<DropPolicy> {
+    match options.slow_consumer {
+        SlowConsumer::Disconnect => None,
+        SlowConsumer::DropOldest => Some(DropPolicy::Oldest),
+        SlowConsumer::Newest => Some(DropPolicy::Superseded),
     }
 }
 

@@ -81,9 +81,7 @@ impl Core {
                 }
             }
             Request::Interest { from, channel } => self.answer_interest(from, channel),
-            Request::Disinterest { from, channel } => {
-                self.hub.on_disinterest(&channel, from, self.time.ms)
-            }
+            Request::Disinterest { from, channel } => self.end_interest(from, channel),
             Request::Join(join) => self.let_in(*join),
             Request::Leave(leave) => self.let_out(&leave),
             Request::Ask(ask) => self.answer(*ask),
@@ -91,7 +89,10 @@ impl Core {
             Request::Survey(survey) => self.answer_survey(*survey),
             Request::Verdict(verdict) => self.on_verdict(*verdict),
             Request::Drain { window } => self.begin_drain(window),
-            Request::Stop => self.stopping = true,
+            Request::Stop => {
+                self.tell_vacating();
+                self.stopping = true;
+            }
         }
     }
 
@@ -182,7 +183,7 @@ impl Core {
                 }
                 (None, InterestMail::Interest(channel)) => self.answer_interest(from, channel),
                 (None, InterestMail::Disinterest(channel)) => {
-                    self.hub.on_disinterest(&channel, from, self.time.ms);
+                    self.end_interest(from, channel);
                 }
             }
         }

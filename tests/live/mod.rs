@@ -221,6 +221,7 @@ fn settings(outbox_bytes: usize) -> ShardSettings {
         channels: open_channels(),
         outbox_bytes,
         outbox_shard_bytes: 1 << 30,
+        history_bytes: tidegate::limits::HISTORY_BYTES_DEFAULT,
         tokens: false,
         hooks: HookSet::default(),
         mailbox_len: 4,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tidegate::id::ConnId;
 use tidegate::protocol::channel::{
     Audience, ChannelHooks, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery,
+    SlowConsumer,
 };
 use tidegate::ws::{DecodeLimits, Decoder, Event, Role};
 
@@ -24,6 +25,7 @@ pub(crate) const OPEN: ChannelOptions = ChannelOptions {
     allow_history: Audience::Anyone,
     format: Format::Json,
     hooks: ChannelHooks { subscribe: false, publish: false, sub_refresh: false },
+    slow_consumer: SlowConsumer::Disconnect,
 };
 
 /// As `--dev` has it.

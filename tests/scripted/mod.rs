@@ -13,6 +13,7 @@
 
 #![allow(dead_code, unused_imports, reason = "every test file uses a part of this module")]
 
+pub(crate) mod backend;
 mod buffers;
 pub(crate) mod centrifuge;
 mod world;
@@ -27,7 +28,7 @@ use tidegate::ring::{CloseHow, Completion, Driver, DriverCounts, Fault, Lease, R
 
 pub(crate) use buffers::{POISON, ScriptedBuffers};
 pub(crate) use world::{
-    Options, START_UNIX_S, World, masked, server_close, server_message, settings,
+    Options, START_UNIX_S, World, masked, masked_close, server_close, server_message,
 };
 
 /// One call of the shard, in the order made.

@@ -15,7 +15,7 @@ use crate::protocol::hook::{HookCall, HookOutcome, HookRefused, HookReply, Refre
 use crate::publication::json::Object;
 use crate::ws::CloseCode;
 
-/// Why a backend's word is not to be had. Texts repeat nothing of an answer, which may hold secrets.
+/// Why a backend's word is not to be had. Texts repeat nothing of an answer: it may hold secrets.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     /// Too many questions wait for a place in flight.

@@ -8,9 +8,13 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, StatusCode, Uri, header};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
 
-use super::super::http::{self, Client, chain};
+use super::super::https::{self, chain};
 use super::super::unix_now;
 use super::answer::{self, Fault};
 use crate::config::Hooks;
@@ -22,7 +26,7 @@ use crate::publication::json;
 /// Asks the configured addresses, and no others.
 #[derive(Debug)]
 pub(super) struct Backend {
-    client: Client<Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     addresses: [Option<Uri>; Hook::COUNT],
     timeout: Duration,
     concurrency: usize,
@@ -38,9 +42,12 @@ impl Backend {
     /// # Errors
     /// A backend is to be asked over https, and this machine has no certificates to trust.
     pub(super) fn new(settings: &Hooks) -> io::Result<Self> {
-        let idle_max = Duration::from_secs(limits::HOOK_IDLE_S);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(limits::HOOK_IDLE_S))
+            .build(https::connector(settings.strictest_address())?);
         Ok(Self {
-            client: http::client(settings.use_tls(), idle_max)?,
+            client,
             addresses: settings.addresses.clone(),
             timeout: settings.timeout,
             concurrency: settings.concurrency,
@@ -81,7 +88,7 @@ impl Backend {
         append_call(&mut body, call);
         let mut request = Request::post(address)
             .header(header::ACCEPT, "application/json")
-            .header(header::USER_AGENT, http::USER_AGENT)
+            .header(header::USER_AGENT, concat!("tidegate/", env!("CARGO_PKG_VERSION")))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(body))
             .expect("the address was checked, and the headers are constant");

@@ -3,7 +3,7 @@
 use super::{from_file, from_flags};
 use crate::protocol::channel::{
     Audience, ChannelHooks, ChannelOptions, Denied, Format, HistoryOptions, Identity, Namespaces,
-    Permitted, Recovery,
+    Permitted, Recovery, SlowConsumer,
 };
 
 fn channels(text: &str) -> Namespaces {
@@ -31,6 +31,7 @@ fn every_key_means_something() {
         allow_history: Audience::User,
         format: Format::Binary,
         hooks: ChannelHooks::default(),
+        slow_consumer: SlowConsumer::Disconnect,
     };
     assert_eq!(**channels.options("a").unwrap(), expect);
     assert_eq!(channels.options("a:b"), Err(Denied::UnknownNamespace));
@@ -69,6 +70,30 @@ fn recovery_takes_words_and_truths() {
         ];
         let channels = from_flags(&flags).unwrap().channels;
         assert_eq!(channels.options("a").unwrap().recovery, recovery, "{typed}");
+    }
+}
+
+#[test]
+fn a_slow_consumer_misses_publications_only_where_nobody_counts_on_all_of_them() {
+    let kept = "history_size = 1\nhistory_ttl = 1\n";
+    for (typed, expect) in [
+        ("slow_consumer = \"disconnect\"\nrecovery = true\n", SlowConsumer::Disconnect),
+        ("slow_consumer = \"drop_oldest\"\n", SlowConsumer::DropOldest),
+        ("slow_consumer = \"newest\"\nrecovery = \"cache\"\n", SlowConsumer::Newest),
+    ] {
+        let channels = channels(&format!("[channel]\n{kept}{typed}"));
+        assert_eq!(channels.options("a").unwrap().slow_consumer, expect, "{typed}");
+    }
+    for (typed, expect) in [
+        ("recovery = true\n", "(namespace.x.slow_consumer: FILE:4; namespace.x.recovery: FILE:5)"),
+        ("recovery = \"allow\"\n", "recovery to \"cache\" or false and positioning = false, or"),
+        ("positioning = true\n", "slow_consumer: FILE:4; namespace.x.positioning: FILE:5)"),
+    ] {
+        for policy in ["drop_oldest", "newest"] {
+            let text = format!("[namespace.x]\n{kept}slow_consumer = \"{policy}\"\n{typed}");
+            let error = from_file(&text).unwrap_err();
+            assert!(error.contains(expect), "{error}");
+        }
     }
 }
 

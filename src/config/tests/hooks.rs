@@ -30,7 +30,7 @@ fn every_key_means_something() {
         let expect = matches!(hook, Hook::Connect | Hook::Rpc);
         assert_eq!(hooks.set().has(hook), expect, "{}", hook.name());
     }
-    assert!(hooks.use_tls());
+    assert_eq!(hooks.strictest_address(), "https://a.example/c");
     assert_eq!((hooks.timeout, hooks.concurrency), (Duration::from_millis(250), 7));
     assert_eq!(
         (hooks.headers[0].0.as_str(), hooks.headers[0].1.as_bytes()),
@@ -39,7 +39,7 @@ fn every_key_means_something() {
     assert!(!format!("{hooks:?}").contains("s: 1"));
     assert_eq!(hooks.forward_headers, ["cookie", "x-real-ip"]);
     let plain = from_flags(&[("hooks.rpc", "http://h/")]).unwrap().hooks.unwrap();
-    assert!(!plain.use_tls());
+    assert_eq!(plain.strictest_address(), "http://h/");
     let defaults = (Duration::from_secs(limits::HOOK_TIMEOUT_DEFAULT_S), 256);
     assert_eq!((plain.timeout, plain.concurrency), defaults);
 }

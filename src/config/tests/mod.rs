@@ -2,6 +2,7 @@
 
 mod channels;
 mod hooks;
+mod notices;
 mod token;
 mod values;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use super::keys;
 use super::raw::RawConfig;
+use super::resolve::Machine;
 use super::*;
 use crate::protocol::channel::Audience;
 
@@ -41,7 +43,8 @@ impl Drop for TempFile {
 }
 
 fn on_two_cores(inputs: &Inputs) -> Result<Loaded, ConfigError> {
-    resolve::resolve(RawConfig::read(inputs)?, inputs, &[0, 1])
+    let machine = Machine { cores: &[0, 1], memory: u64::MAX };
+    resolve::resolve(RawConfig::read(inputs)?, inputs, machine)
 }
 
 fn from_file(text: &str) -> Result<Loaded, String> {

@@ -8,6 +8,8 @@ mod origin;
 mod query;
 mod refusal;
 
+use std::sync::Arc;
+
 use super::channel::{Denied, Identity, Namespaces, Permitted};
 use super::claims::{ConnectClaims, ServerSubscription, TokenText};
 use super::hook::ForwardedHeaders;
@@ -98,6 +100,8 @@ pub enum Entry {
     Centrifuge {
         /// What the backend that is asked at its connect command gets to see of the request.
         headers: ForwardedHeaders,
+        /// Whether it is pinged with control frames, as other connections are.
+        frame_pings: bool,
     },
 }
 
@@ -111,6 +115,8 @@ pub struct RawEntry {
     pub publish: bool,
     /// When the connection ends with its token, in seconds since 1970. `None`: never.
     pub expire_at: Option<u64>,
+    /// Who its token says it is; `None`: it showed none.
+    pub user: Option<Arc<str>>,
 }
 
 /// The subprotocol that is confirmed when offered to the Centrifuge protocol; it need not be.
@@ -130,14 +136,13 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
         "/health" => admit_page(request, Page::Health),
         "/" if policy.demo => admit_page(request, Page::Demo),
         "/echo" if policy.echo => {
-            let upgrade = admit_upgrade(request, policy, &[], Some(&DeflatePolicy::ANY))?;
+            let upgrade = admit_upgrade(request, policy, &[], &DeflatePolicy::ANY)?;
             Ok(Admitted::Socket { upgrade, entry: Entry::Echo })
         }
         "/echo" => Err(Refusal::EchoDisabled),
         "/raw" => {
             // One compressed copy of a publication serves all its subscribers.
-            let shared = Some(&DeflatePolicy::SHARED);
-            let upgrade = admit_upgrade(request, policy, &[], shared)?;
+            let upgrade = admit_upgrade(request, policy, &[], &DeflatePolicy::SHARED)?;
             let wish = query::parse(request.query)?;
             let who = match token(request)? {
                 token if policy.connect_hook && (token.is_none() || !policy.tokens) => {
@@ -164,15 +169,18 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
             Ok(Admitted::Undecided { upgrade, wish, who })
         }
         "/connection/websocket" => {
-            let upgrade = admit_upgrade(request, policy, &[CENTRIFUGE_JSON], None)?;
+            let subprotocols = &[CENTRIFUGE_JSON];
+            let upgrade = admit_upgrade(request, policy, subprotocols, &DeflatePolicy::SHARED)?;
             if upgrade.subprotocol.is_none() && wants_protobuf(request) {
                 return Err(Refusal::ProtobufUnknown);
             }
+            let frame_pings = query::asks_for_frame_pings(request.query);
             let headers = match policy.connect_hook {
                 true => forwarded(request, policy),
                 false => ForwardedHeaders::default(),
             };
-            Ok(Admitted::Socket { upgrade, entry: Entry::Centrifuge { headers } })
+            let entry = Entry::Centrifuge { headers, frame_pings };
+            Ok(Admitted::Socket { upgrade, entry })
         }
         _ => Err(Refusal::PathUnknown),
     }
@@ -195,10 +203,10 @@ fn admit_upgrade<'a>(
     request: &Request<'a>,
     policy: &Policy,
     subprotocols: &[&'a str],
-    deflate: Option<&DeflatePolicy>,
+    deflate: &DeflatePolicy,
 ) -> Result<Upgrade<'a>, Refusal> {
     let mut upgrade = request.upgrade(subprotocols)?;
-    if let Some(deflate) = deflate.filter(|_| policy.compression) {
+    if policy.compression {
         upgrade.agree_deflate(deflate);
     }
     match request.origin()? {
@@ -236,7 +244,8 @@ pub fn admit_user(
         user => Identity::User(user),
     };
     let asked = admit_channels(&wish, policy, who, &claims.subscriptions)?;
-    Ok(Granted { entry: RawEntry { expire_at: claims.expire_at, ..wish }, asked })
+    let (expire_at, user) = (claims.expire_at, Some(claims.user.clone()));
+    Ok(Granted { entry: RawEntry { expire_at, user, ..wish }, asked })
 }
 
 /// What a backend gets to see of the request, in the order of the policy.

@@ -77,7 +77,10 @@ fn methods_and_plain_requests() {
 fn channels_are_granted_by_their_options() {
     let entry = decide("GET /raw?channel=news:1&channel=chat:a", UPGRADE, &policy());
     let channels = ["news:1".into(), "chat:a".into()].into();
-    assert_eq!(entry, Ok(Some(Entry::Raw(RawEntry { channels, publish: false, expire_at: None }))));
+    assert_eq!(
+        entry,
+        Ok(Some(Entry::Raw(RawEntry { channels, publish: false, expire_at: None, user: None })))
+    );
     for (query, refusal) in [
         ("channel=a&channel=x:1", Some((ChannelRight::Subscribe, "x:1", Denied::UnknownNamespace))),
         ("channel=a%23ann", Some((ChannelRight::Subscribe, "a#ann", Denied::NameRestricted))),
@@ -104,23 +107,23 @@ fn channels_are_granted_by_their_options() {
 fn the_centrifuge_protocol_is_spoken_in_json_only() {
     let offer = |names: &str| format!("{UPGRADE}Sec-WebSocket-Protocol: {names}\r\n");
     let path = "GET /connection/websocket";
-    for (line, headers, admitted) in [
-        (path.to_owned(), UPGRADE.to_owned(), true),
-        (path.to_owned(), offer("centrifuge-json"), true),
-        (path.to_owned(), offer("centrifuge-protobuf, centrifuge-json"), true),
-        (path.to_owned(), offer("something-else"), true),
-        (path.to_owned(), offer("centrifuge-protobuf"), false),
-        (format!("{path}?format=protobuf"), UPGRADE.to_owned(), false),
-        (format!("{path}?cf_protocol=protobuf"), UPGRADE.to_owned(), false),
-        (format!("{path}?x=1&format=json"), UPGRADE.to_owned(), true),
+    for (line, headers, frame_pings) in [
+        (path.to_owned(), UPGRADE.to_owned(), Some(false)),
+        (path.to_owned(), offer("centrifuge-json"), Some(false)),
+        (path.to_owned(), offer("centrifuge-protobuf, centrifuge-json"), Some(false)),
+        (path.to_owned(), offer("something-else"), Some(false)),
+        (path.to_owned(), offer("centrifuge-protobuf"), None),
+        (format!("{path}?format=protobuf"), UPGRADE.to_owned(), None),
+        (format!("{path}?cf_protocol=protobuf"), UPGRADE.to_owned(), None),
+        (format!("{path}?x=1&format=json"), UPGRADE.to_owned(), Some(false)),
+        (format!("{path}?cf_ws_frame_ping_pong=true"), UPGRADE.to_owned(), Some(true)),
+        (format!("{path}?cf_ws_frame_ping_pong=1"), UPGRADE.to_owned(), Some(false)),
     ] {
         let decided = decide(&line, &headers, &policy());
-        let expect = if admitted {
-            Ok(Some(Entry::Centrifuge { headers: ForwardedHeaders::default() }))
-        } else {
-            Err(Refusal::ProtobufUnknown)
-        };
-        assert_eq!(decided, expect, "{line} {headers}");
+        let none = ForwardedHeaders::default;
+        let expect =
+            frame_pings.map(|frame_pings| Some(Entry::Centrifuge { headers: none(), frame_pings }));
+        assert_eq!(decided, expect.ok_or(Refusal::ProtobufUnknown), "{line} {headers}");
     }
     assert_eq!(Refusal::ProtobufUnknown.status(), Status::BadRequest);
 }
@@ -139,13 +142,20 @@ fn compression_is_agreed_on_if_it_is_switched_on_as_the_path_allows() {
     };
     let narrow = "permessage-deflate; server_max_window_bits=9";
     let off = Policy { compression: false, ..policy() };
-    for (path, offer) in [("/echo", narrow), ("/raw?channel=chat:a", "permessage-deflate")] {
+    let centrifuge = "/connection/websocket";
+    for (path, offer) in [
+        ("/echo", narrow),
+        ("/raw?channel=chat:a", "permessage-deflate"),
+        (centrifuge, "permessage-deflate; client_max_window_bits"),
+    ] {
         assert_eq!(agreed(path, offer, &off), None);
         assert!(agreed(path, offer, &policy()).is_some());
     }
-    assert_eq!(agreed("/raw?channel=chat:a", narrow, &policy()), None);
-    let raw = agreed("/raw?channel=chat:a", "permessage-deflate", &policy()).expect("agreed");
-    assert!(raw.server_no_context_takeover && raw.client_no_context_takeover);
+    for path in ["/raw?channel=chat:a", centrifuge] {
+        assert_eq!(agreed(path, narrow, &policy()), None);
+        let shared = agreed(path, "permessage-deflate", &policy()).expect("agreed");
+        assert!(shared.server_no_context_takeover && shared.client_no_context_takeover);
+    }
     let echo = agreed("/echo", narrow, &policy()).expect("agreed");
     assert!(!echo.server_no_context_takeover && echo.server_window_bits == 9);
 }
@@ -230,8 +240,14 @@ fn a_user_gets_what_users_may_and_what_the_token_names() {
         ("users:a#ann", claims("bob", &[]), Some(Denied::NameRestricted)),
         ("unknown:a", claims("ann", &["unknown:a"]), Some(Denied::UnknownNamespace)),
     ] {
-        let wish = RawEntry { channels: [channel.into()].into(), publish: false, expire_at: None };
-        let entry = RawEntry { expire_at: Some(9), ..wish.clone() };
+        let wish = RawEntry {
+            channels: [channel.into()].into(),
+            publish: false,
+            expire_at: None,
+            user: None,
+        };
+        let user = Some(claims.user.clone());
+        let entry = RawEntry { expire_at: Some(9), user, ..wish.clone() };
         let expect = denied.map_or(Ok(Granted { entry, asked: Vec::new() }), |denied| {
             Err(not_allowed(ChannelRight::Subscribe, channel, denied))
         });
@@ -298,6 +314,7 @@ fn a_backend_is_asked_about_channels_of_those_who_may_ask() {
         channels: ["chat:a".into(), "h:a".into(), "h:b".into()].into(),
         publish: false,
         expire_at: None,
+        user: None,
     };
     let named = |channel: &str| ServerSubscription {
         channel: channel.into(),

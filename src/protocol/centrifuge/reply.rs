@@ -51,8 +51,8 @@ pub struct Subscribed<'a> {
 pub struct Connected<'a> {
     /// Its name.
     pub client: ClientKey,
-    /// Seconds between pings, which are to be answered.
-    pub ping_s: u64,
+    /// Seconds between pings, which are to be answered; `None`: there are none it knows of.
+    pub ping_s: Option<u64>,
     /// Seconds until a new token is due; `None`: never.
     pub ttl: Option<u64>,
     /// JSON from a backend.
@@ -66,7 +66,10 @@ pub fn append_connected(out: &mut Vec<u8>, id: u32, connected: &Connected<'_>) {
     append(out, format_args!("{{\"client\":\"{client}\",\"version\":\"{VERSION}\""));
     append_ttl(out, *ttl);
     append_data(out, *data);
-    append(out, format_args!(",\"ping\":{ping_s},\"pong\":true}}}}"));
+    if let Some(ping_s) = ping_s {
+        append(out, format_args!(",\"ping\":{ping_s},\"pong\":true"));
+    }
+    out.extend_from_slice(b"}}");
 }
 
 /// The new token of the connection counts; the next is due in `ttl` seconds, if ever.
@@ -343,15 +346,18 @@ mod tests {
     #[test]
     fn replies_are_what_the_protocol_says() {
         let client = ClientKey::from_random(0);
-        let connected = line(|out| {
-            append_connected(out, 1, &Connected { client, ping_s: 25, ttl: None, data: None })
-        });
+        let welcome = Connected { client, ping_s: Some(25), ttl: None, data: None };
+        let connected = line(|out| append_connected(out, 1, &welcome));
         assert_eq!(
             connected,
             json!({"id": 1, "connect": {
                 "client": client.to_string(), "version": VERSION, "ping": 25, "pong": true
             }})
         );
+        let silent = Connected { ping_s: None, ..welcome };
+        let connected = line(|out| append_connected(out, 1, &silent));
+        let expect = json!({"client": client.to_string(), "version": VERSION});
+        assert_eq!(connected["connect"], expect);
         assert_eq!(line(|out| append_done(out, 2, Done::Publish)), json!({"id": 2, "publish": {}}));
         let done = line(|out| append_done(out, 3, Done::Unsubscribe));
         assert_eq!(done, json!({"id": 3, "unsubscribe": {}}));

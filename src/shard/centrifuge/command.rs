@@ -140,12 +140,14 @@ impl Core {
         self.roll.add(&info, conn);
         let times = &self.settings.keepalive;
         let keepalive = Keepalive::new(self.time.ms, times, self.random.u64(..));
-        let ping_s = times.ping_interval.div_ceil(1000);
         tracing::debug!(%conn, client = %key, name = &*connect.name, version = &*connect.version, "connected");
         let ttl = self.connection_ttl(conn);
         let data = data.as_deref();
-        reply::append_connected(out, id, &Connected { client: key, ping_s, ttl, data });
         let connection = self.slots.get_mut(conn).expect("its command is carried out");
+        // Pings in control frames are no business of the SDK.
+        let as_messages = !connection.protocol.has_frame_pings();
+        let ping_s = as_messages.then(|| times.ping_interval.div_ceil(1000));
+        reply::append_connected(out, id, &Connected { client: key, ping_s, ttl, data });
         connection.session.keepalive = keepalive;
         self.set_timer(conn);
         Outcome::Begun
@@ -154,8 +156,9 @@ impl Core {
     fn on_command_pong(&mut self, conn: ConnId) -> Outcome {
         let now = self.time.ms;
         let connection = self.slots.get_mut(conn).expect("its command is carried out");
+        let frame_pings = connection.protocol.has_frame_pings();
         let keepalive = &mut connection.session.keepalive;
-        if !keepalive.is_pong_awaited() {
+        if frame_pings || !keepalive.is_pong_awaited() {
             return Outcome::Disconnect(Disconnect::BadRequest);
         }
         keepalive.handle_pong(now, &self.settings.keepalive);

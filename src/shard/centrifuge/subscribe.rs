@@ -7,7 +7,7 @@ use super::command::{Outcome, check_name};
 use super::hook::Renewal;
 use crate::hub::{self, AskedEpoch, ChannelId, ChannelsFull, Member, Recover, Since};
 use crate::id::{ConnId, ShardId};
-use crate::mail::{Join, Joined, Request, Subscriber, Unanswered};
+use crate::mail::{Join, Joined, Party, Request, Subscriber, Unanswered};
 use crate::protocol::centrifuge::code::{Disconnect, ErrorCode, Unsubscribed};
 use crate::protocol::centrifuge::command::{FLAG_REJECT_UNRECOVERED, Subscribe};
 use crate::protocol::centrifuge::reply::{self, Done, Subscribed};
@@ -48,7 +48,8 @@ impl Core {
         let channel = self.channel_name(&ask.channel);
         let owner = self.owners.owner(&channel);
         // What was ruled is used up when it can be carried out, and asked for once.
-        if self.is_ruled(conn) && !self.can_join(owner, &channel) {
+        let is_known = self.settings.channels.options(&channel).is_ok();
+        if is_known && self.is_ruled(conn) && !self.can_join(owner, &channel) {
             return Outcome::Later(Until::Room(owner));
         }
         let claims = match self.judge_subscribe(conn, id, ask, out) {
@@ -284,7 +285,7 @@ impl Core {
             Some((_, Slot::Joining { .. })) => return Outcome::Later(Until::Answer),
             Some((index, slot)) => {
                 client.set_slot(index, Slot::Free);
-                self.leave(conn, index, slot);
+                self.leave(conn, index, slot, Unsubscribed::Client);
             }
             None => {}
         }
@@ -305,24 +306,26 @@ impl Core {
         let channel = self.hub.name(subscription.channel).clone();
         let client = self.client_mut(conn).expect("its subscription is in force");
         client.set_slot(index, Slot::Free);
-        self.leave(conn, index, slot);
+        self.leave(conn, index, slot, why);
         reply::append_unsubscribed(out, &channel, why);
     }
 
-    /// Ends every subscription of a client that ends.
-    pub(in crate::shard) fn leave_all(&mut self, conn: ConnId) {
+    /// Ends every subscription of a client that ends, by our Close with `reason` or otherwise.
+    pub(in crate::shard) fn leave_all(&mut self, conn: ConnId, reason: &str) {
         let Some(client) = self.client_mut(conn) else { return };
         let (info, slots) = (client.info().cloned(), client.take_slots());
-        if let Some(info) = info {
-            self.roll.remove(&info, conn);
-        }
         for (index, slot) in (0u8..).zip(slots) {
-            self.leave(conn, index, slot);
+            self.leave(conn, index, slot, Unsubscribed::Disconnect);
+        }
+        if let Some(info) = info
+            && self.roll.remove(&info, conn)
+        {
+            self.tell_disconnected(conn, Party::Client(info), reason);
         }
     }
 
     /// Ends one subscription, whose slot is free already.
-    pub(super) fn leave(&mut self, conn: ConnId, index: u8, slot: Slot) {
+    pub(super) fn leave(&mut self, conn: ConnId, index: u8, slot: Slot, why: Unsubscribed) {
         match slot {
             Slot::Free => {}
             // Its answer finds nobody and gives the ticket back; the owner has let it in by then.
@@ -334,6 +337,10 @@ impl Core {
             }
             Slot::Member { channel, .. } => {
                 self.mail_leave(conn, index, channel);
+                if self.tells_of_subscriptions() {
+                    let who = Party::Client(self.info_of(conn));
+                    self.tell_unsubscribed(&who, channel, why);
+                }
                 let subscription = slot.subscription().expect("a member");
                 let member = Member { conn, subscription_index: index };
                 let moves = self.hub.unsubscribe(subscription, member);

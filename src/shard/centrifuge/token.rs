@@ -160,7 +160,9 @@ impl Core {
         ask: &Subscribe<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Option<SubscriptionClaims>, Outcome> {
-        let is_for_backend = !self.settings.tokens && self.options_of(&ask.channel).hooks.subscribe;
+        let options = self.settings.channels.options(&ask.channel);
+        let has_hook = options.is_ok_and(|options| options.hooks.subscribe);
+        let is_for_backend = has_hook && !self.settings.tokens;
         if ask.token.is_empty() || is_for_backend {
             return Ok(None);
         }
