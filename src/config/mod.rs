@@ -7,6 +7,7 @@
 mod api_key;
 mod channels;
 mod error;
+mod hooks;
 mod keys;
 mod memory;
 mod notices;
@@ -29,6 +30,7 @@ use ipnet::IpNet;
 use rustix::thread::CpuSet;
 
 pub use error::{Allowed, ApiKeyFault, ConfigError, Conflict, Source, Warning};
+pub use hooks::{HookFault, Hooks};
 pub use keys::default_text;
 pub use notices::{Notices, NoticesFault};
 pub use public_key::PublicKey;
@@ -85,6 +87,8 @@ pub struct Config {
     pub channels: Namespaces,
     /// With what tokens are checked; `None`: there are none.
     pub token: Option<Token>,
+    /// Which backends decide about clients; `None`: none does.
+    pub hooks: Option<Hooks>,
     /// What a backend is told of; `None`: nothing.
     pub notices: Option<Notices>,
     /// Log output.

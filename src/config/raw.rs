@@ -13,7 +13,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Allowed, ConfigError, Source, Warning};
-use super::keys::{self, KEYS, TABLES};
+use super::keys::{self, TABLES};
 use super::value::Value;
 use crate::limits;
 use crate::protocol::channel::PRIVATE;
@@ -80,7 +80,7 @@ impl RawConfig {
             Some(_) => typed.switch("server.dev")?,
             None => false,
         };
-        for key in KEYS {
+        for key in keys::all() {
             typed.settings.entry(key.name).or_insert_with(|| match key.dev.filter(|_| dev) {
                 Some(preset) => Setting { value: preset.value(), at: Source::Dev },
                 None => Setting { value: key.default.value(), at: Source::Default },
@@ -271,7 +271,7 @@ impl RawConfig {
         {
             return;
         }
-        match KEYS.iter().find(|key| keys::variable(key.name) == name) {
+        match keys::all().find(|key| keys::variable(key.name) == name) {
             Some(key) => {
                 let at = Source::Environment(name.to_owned());
                 self.settings.insert(key.name, Setting { value: Value::Typed(value.into()), at });

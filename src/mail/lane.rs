@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::token::{self, TokenDesk, TokenPost, TokenSender};
+use super::auth::{self, AuthDesk, AuthPost, AuthSender};
 use super::{Bell, Delivery, NewsSender, Request};
 use crate::id::ShardId;
 
@@ -102,8 +102,9 @@ pub struct Post {
     pub requests_out: Vec<Option<Sender<Request>>>,
     /// Deliveries going out, by shard; `None` at the shard's own index.
     pub deliveries_out: Vec<Option<Sender<Delivery>>>,
-    /// Tokens going out to be checked; as many as this lane holds may be without an answer.
-    pub tokens_out: TokenSender,
+    /// Questions going out to `auth`. A lane's length of tokens, and as many questions to backends,
+    /// may be without an answer.
+    pub auth_out: AuthSender,
     /// News for a backend; `None`, as from [`wire`]: nobody is told anything.
     pub news_out: Option<NewsSender>,
 }
@@ -117,10 +118,10 @@ pub struct Wiring {
     pub acceptors: Vec<Vec<Sender<Request>>>,
     /// Control's senders, by shard.
     pub control: Vec<Sender<Request>>,
-    /// What ends at the thread that checks tokens.
-    pub tokens: TokenPost,
-    /// Where acceptors have tokens checked.
-    pub token_desk: TokenDesk,
+    /// What ends at the thread that checks tokens and asks backends.
+    pub auth: AuthPost,
+    /// Where acceptors leave what they have to ask it.
+    pub auth_desk: AuthDesk,
     /// The gateway's own senders, by shard, for drain and stop: never filled by traffic.
     pub gateway: Vec<Sender<Request>>,
 }
@@ -132,10 +133,12 @@ pub struct Wiring {
 pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Result<Wiring> {
     let shards = || (0..shard_count).map(ShardId);
     let mut posts = Vec::new();
-    let (tokens_out, token_desk, mut tokens) = token::wire_tokens(shard_count, lane_len);
-    for (shard, tokens_out) in shards().zip(tokens_out) {
+    // One half for tokens, the other for backends.
+    let auth_len = 2 * lane_len;
+    let (auth_out, auth_desk, mut auth) = auth::wire_auth(shard_count, auth_len);
+    for (shard, auth_out) in shards().zip(auth_out) {
         posts.push(Post {
-            tokens_out,
+            auth_out,
             news_out: None,
             shard,
             bell: Bell::new()?,
@@ -166,9 +169,9 @@ pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Res
     let mut all = |len| posts.iter_mut().map(|post| connect(post, len, None)).collect::<Vec<_>>();
     let acceptors = (0..acceptor_count).map(|_| all(lane_len)).collect();
     let control = all(lane_len);
-    tokens.verdicts_out = all(lane_len);
+    auth.verdicts_out = all(auth_len);
     let gateway = all(lane_len.max(2));
-    Ok(Wiring { posts, acceptors, control, tokens, token_desk, gateway })
+    Ok(Wiring { posts, acceptors, control, auth, auth_desk, gateway })
 }
 
 /// A new request lane into `post`.
@@ -192,7 +195,7 @@ mod tests {
     #[test]
     fn every_pair_has_its_lane_and_room_is_known() {
         let mut wiring = wire(2, 1, 4).expect("descriptors");
-        // One other shard, one acceptor, control, verdicts on tokens, gateway.
+        // One other shard, one acceptor, control, verdicts, gateway.
         assert_eq!(wiring.posts[0].requests_in.len(), 5);
         assert!(wiring.posts[0].deliveries_in[0].is_none());
         assert!(wiring.posts[0].deliveries_in[1].is_some());

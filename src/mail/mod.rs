@@ -12,6 +12,7 @@
 //! Waking: a shard that is about to wait clears its bell before it looks at the lanes once more;
 //! whoever pushes rings, and only the first ring after a clear costs a system call.
 
+mod auth;
 mod bell;
 mod channel;
 mod lane;
@@ -19,7 +20,6 @@ mod news;
 mod permit;
 mod steer;
 mod survey;
-mod token;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -27,6 +27,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+pub use auth::{
+    AuthAsk, AuthDesk, AuthPost, AuthRequest, AuthSender, HookAnswer, HookAsk, Ruling, TokenAsk,
+    TokenKind, TokenResult, Verdict,
+};
 pub use bell::Bell;
 pub use channel::{
     Answer, Ask, AskReply, Asker, Join, Joined, Leave, Notice, Question, Subscriber, Visibility,
@@ -36,9 +40,6 @@ pub use news::{News, NewsDropped, NewsEvent, NewsPlan, NewsPost, NewsSender, Par
 pub use permit::{Permit, Permits};
 pub use steer::{Deed, Enrolment, Selector, Steer, SteerReply};
 pub use survey::{Found, Subject, Survey, Surveyed};
-pub use token::{
-    TokenAsk, TokenDesk, TokenKind, TokenPost, TokenRequest, TokenResult, TokenSender, Verdict,
-};
 
 use crate::id::{ChannelName, ConnId, ShardId};
 use crate::protocol::admission::Entry;
@@ -76,7 +77,7 @@ pub enum Request {
     Survey(Box<Survey>),
     /// What is to be done to clients of the shard.
     Steer(Box<Steer>),
-    /// What a token says that a client of this shard showed.
+    /// What a token says that a client of this shard showed, or a backend about the client.
     Verdict(Box<Verdict>),
     /// Close every client with 1001, spread over `window` from now.
     Drain {

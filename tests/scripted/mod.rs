@@ -13,6 +13,7 @@
 
 #![allow(dead_code, unused_imports, reason = "every test file uses a part of this module")]
 
+pub(crate) mod backend;
 mod buffers;
 pub(crate) mod centrifuge;
 pub(crate) mod connecting;
