@@ -127,11 +127,8 @@ impl Core {
         channel: &str,
         visibility: Visibility,
     ) -> bool {
-        if self.leaves.is_waiting(owner) {
-            self.mail_leaves();
-            if self.leaves.is_waiting(owner) {
-                return false;
-            }
+        if !self.has_told_leaves(owner) {
+            return false;
         }
         if owner == self.id {
             return self.has_room_for_notice(channel, visibility) && self.can_deliver(owner, 1);
