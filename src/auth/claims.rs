@@ -70,6 +70,9 @@ struct Switch {
 impl Claims {
     /// What it says about a connection at `now`.
     pub(super) fn into_connect(self, now: u64) -> Result<ConnectClaims, TokenRefused> {
+        if self.text("channel", &self.channel)?.is_some_and(|name| !name.is_empty()) {
+            return Err(TokenRefused::ForSubscription);
+        }
         Ok(ConnectClaims {
             user: self.user()?,
             expire_at: self.end(now)?,

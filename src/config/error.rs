@@ -111,7 +111,8 @@ pub enum ConfigError {
     },
     /// A namespace whose name no channel could have.
     #[error(
-        "{at}: {name:?} is no name of a namespace; allowed: 1 to {} bytes without a colon",
+        "{at}: {name:?} is no name of a namespace; allowed: 1 to {} bytes without a colon, and no $ \
+         in front, which stands for private channels",
         limits::NAMESPACE_NAME_MAX
     )]
     NamespaceName {

@@ -179,14 +179,14 @@ impl Namespaces {
         Ok(Some(format!("{before}{user}")))
     }
 
-    /// The options of `channel`; what is before its first colon is the namespace.
+    /// The options of `channel`, those of its namespace.
     ///
     /// # Errors
     /// [`Denied::UnknownNamespace`].
     pub fn options(&self, channel: &str) -> Result<&Arc<ChannelOptions>, Denied> {
-        match channel.split_once(':') {
+        match namespace(channel) {
             None => Ok(&self.plain),
-            Some((namespace, _)) => {
+            Some(namespace) => {
                 let named = self.named.get(namespace).or(self.unknown.as_ref());
                 named.ok_or(Denied::UnknownNamespace)
             }
@@ -275,9 +275,19 @@ impl Namespaces {
     }
 }
 
+/// The namespace of `channel`, if it has one: what is before its first colon. The sign of a private
+/// channel stands before both, so that private channels may have a namespace's options, too.
+pub fn namespace(channel: &str) -> Option<&str> {
+    let name = channel.strip_prefix(PRIVATE).unwrap_or(channel);
+    name.split_once(':').map(|(namespace, _)| namespace)
+}
+
+/// What the names of private channels begin with.
+pub const PRIVATE: char = '$';
+
 /// Whether the name itself lets `who` in.
 fn is_name_open_to(channel: &str, who: Identity<'_>) -> bool {
-    if channel.starts_with('$') {
+    if channel.starts_with(PRIVATE) {
         return false;
     }
     match (channel.rsplit_once('#'), who) {

@@ -156,6 +156,9 @@ pub enum TokenRefused {
     /// A claim is missing, or of another form or size than it must be.
     #[error("the token's claim {0:?} is missing or not what it must be")]
     ClaimMalformed(&'static str),
+    /// A subscription token, shown for a connection: it was made for less.
+    #[error("the token is for a subscription; get one for the connection")]
+    ForSubscription,
     /// A subscription token for another channel.
     #[error("the token is for another channel")]
     WrongChannel,

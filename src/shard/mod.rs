@@ -38,6 +38,7 @@ use crate::hub::{Hub, HubLimits};
 use crate::id::{ConnId, Owners, ShardId};
 use crate::limits;
 use crate::mail::{Delivery, Permits, Post};
+use crate::planted::{Bug, is_planted};
 use crate::protocol::ProtocolLimits;
 use crate::protocol::channel::Namespaces;
 use crate::ring::{Driver, DriverCounts, Fault};
@@ -270,6 +271,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.wake_others();
         self.count();
         if self.core.stopping {
+            self.core.tell_end();
             // The wake-ups queued above leave with it: a bell that was claimed and never rung
             // would keep its shard asleep for ever.
             return self.driver.wait(Some(Duration::ZERO));
@@ -374,7 +376,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         } else {
             self.core.post.bell.clear();
             // Whoever pushed before the clear may have found the bell rung: look once more.
-            if self.core.has_mail() { Some(Duration::ZERO) } else { self.core.next_wake() }
+            let has_mail = self.core.has_mail() && !is_planted(Bug::LostWakeUp);
+            if has_mail { Some(Duration::ZERO) } else { self.core.next_wake() }
         };
         let waited = self.driver.wait(timeout);
         self.core.post.bell.mute();

@@ -89,10 +89,7 @@ impl Core {
             Request::Survey(survey) => self.answer_survey(*survey),
             Request::Verdict(verdict) => self.on_verdict(*verdict),
             Request::Drain { window } => self.begin_drain(window),
-            Request::Stop => {
-                self.tell_vacating();
-                self.stopping = true;
-            }
+            Request::Stop => self.stopping = true,
         }
     }
 

@@ -367,7 +367,8 @@ fn subscription_claims_name_a_channel() {
     assert_eq!(claims.check("$new", "ann", "c1"), Err(TokenRefused::WrongChannel));
     assert_eq!((claims.info.as_deref(), claims.expire_at), (Some("[1]"), Some(NOW + 5)));
     assert_eq!(claims.overrides.join_leave, Some(true));
-    // A connection token is no subscription token.
+    // And is no connection token, as a connection token is no subscription token.
+    assert_eq!(user(checker().connect(&token, NOW)), Err(TokenRefused::ForSubscription));
     let missing = checker().subscription(&sign(&json!({"sub": "ann"})), NOW);
     assert_eq!(missing, Err(TokenRefused::ClaimMalformed("channel")));
 }

@@ -122,7 +122,8 @@ pub(in crate::config) const KEYS: &[Key] = &[
         "limits.history_bytes",
         Preset::Bytes(limits::HISTORY_BYTES_DEFAULT as u64),
         "What may be kept for history, shared evenly by the shards. Past its share a shard drops the\n\
-         oldest publications of the channels not used for longest.",
+         oldest publications of the channels not used for longest. The default is less where a\n\
+         quarter of the memory, of the machine or of the container, is less.",
     ),
     key(
         "limits.handshake_timeout",

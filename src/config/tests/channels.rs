@@ -139,7 +139,13 @@ fn mistakes_are_named() {
         ),
         (
             "[namespace.\"a:b\"]\npresence = true\n",
-            "FILE:1: \"a:b\" is no name of a namespace; allowed: 1 to 64 bytes without a colon",
+            "FILE:1: \"a:b\" is no name of a namespace; allowed: 1 to 64 bytes without a colon, \
+             and no $ in front, which stands for private channels",
+        ),
+        (
+            "[namespace.\"$a\"]\npresence = true\n",
+            "FILE:1: \"$a\" is no name of a namespace; allowed: 1 to 64 bytes without a colon, \
+             and no $ in front, which stands for private channels",
         ),
         ("[namespace]\nchat = 1\n", "FILE:2: namespace.chat is 1; allowed: a table"),
         (

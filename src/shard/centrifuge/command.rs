@@ -240,8 +240,8 @@ impl Core {
         let ask =
             Ask { channel: self.channel_name(channel), question, reply: AskReply::Client(asker) };
         let owner = self.owners.owner(&ask.channel);
-        // Who has left is not counted any more, by itself least of all.
-        if !self.has_told_leaves(owner) {
+        let counts_clients = matches!(ask.question, Question::Presence | Question::PresenceStats);
+        if counts_clients && !self.has_told_leaves(owner) {
             return Outcome::Later(Until::Room(owner));
         }
         if owner != self.id {

@@ -63,15 +63,6 @@ impl Core {
         }
     }
 
-    /// Whether `owner` knows of everyone who left, after an attempt to tell it: what comes next must
-    /// not overtake that.
-    pub(super) fn has_told_leaves(&mut self, owner: ShardId) -> bool {
-        if self.leaves.is_waiting(owner) {
-            self.mail_leaves();
-        }
-        !self.leaves.is_waiting(owner)
-    }
-
     /// Tells owners, as far as there is room, at most `limits::WORK_PER_TURN` things.
     pub(in crate::shard) fn mail_leaves(&mut self) {
         let mut budget = limits::WORK_PER_TURN;
@@ -91,6 +82,15 @@ impl Core {
             }
         }
         self.leaves.cut = budget == 0;
+    }
+
+    /// Whether the owner knows of all who left, or is told now. What it is asked after a leave must
+    /// not overtake it.
+    pub(super) fn has_told_leaves(&mut self, owner: ShardId) -> bool {
+        if self.leaves.is_waiting(owner) {
+            self.mail_leaves();
+        }
+        !self.leaves.is_waiting(owner)
     }
 
     fn can_mail_leave(&self, owner: ShardId) -> bool {
