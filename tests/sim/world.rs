@@ -385,10 +385,16 @@ impl World {
         }
     }
 
+    /// Some clients connect, as many as there are to be.
     fn connect_any(&self) {
-        if self.clients.borrow().len() >= self.setup.clients {
-            return;
+        for _ in 0..1 + self.env.below(3) {
+            if self.clients.borrow().len() < self.setup.clients {
+                self.connect_one();
+            }
         }
+    }
+
+    fn connect_one(&self) {
         let kind = match self.env.below(8) {
             0 => Kind::Echo { awaited: Default::default() },
             1..5 => {
