@@ -170,6 +170,9 @@ fn fit_memory(typed: &RawConfig, memory: u64, shards: NonZeroU16, limits: &mut L
         limits.outbox_shard_bytes =
             limits.outbox_shard_bytes.min(of_shard).max(limits.outbox_bytes);
     }
+    if typed.at("limits.history_bytes") == Source::Default {
+        limits.history_bytes = limits.history_bytes.min(share).max(limits::HISTORY_BYTES_MIN);
+    }
 }
 
 fn resolve_log(typed: &RawConfig) -> Result<Log, ConfigError> {

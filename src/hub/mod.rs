@@ -306,7 +306,14 @@ impl Hub {
         self.by_name.len()
     }
 
-    /// Owner: channels that some shard listens to. Over all owners that is every channel with
+    /// Owner: visits the channels that some shard listens to.
+    pub fn heard(&self) -> impl Iterator<Item = &ChannelName> {
+        let is_heard =
+            |channel: &&Channel| channel.stream.as_ref().is_some_and(|s| !s.interest.is_empty());
+        self.channels.iter().flatten().filter(is_heard).map(|channel| &channel.name)
+    }
+
+    /// Owner: how many channels some shard listens to. Over all owners that is every channel with
     /// subscribers, once.
     pub fn heard_count(&self) -> usize {
         self.heard_count

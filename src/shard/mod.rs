@@ -44,7 +44,7 @@ use crate::protocol::channel::Namespaces;
 use crate::ring::{Driver, DriverCounts, Fault};
 use crate::session::{KeepaliveTimes, Millis};
 use crate::stats::ShardStats;
-use centrifuge::{Errands, Leaves};
+use centrifuge::{Errands, Leaves, Sessions};
 use clock::TurnTime;
 use compression::Compression;
 use drain::Drain;
@@ -112,6 +112,8 @@ struct Core {
     taken_len: usize,
     /// Connected clients of the Centrifuge protocol.
     roll: Roll,
+    /// What proves who they are.
+    sessions: Sessions,
     /// What backends have done to them.
     errands: Errands,
     /// When connections end with their tokens; those of others are not in it.
@@ -198,6 +200,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             local_starved: Cell::new(false),
             taken_len: 0,
             roll: Roll::default(),
+            sessions: Sessions::default(),
             errands: Errands::default(),
             expiries: HashMap::default(),
             tokens_asked: 0,
@@ -268,6 +271,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.wake_others();
         self.count();
         if self.core.stopping {
+            self.core.tell_end();
             // The wake-ups queued above leave with it: a bell that was claimed and never rung
             // would keep its shard asleep for ever.
             return self.driver.wait(Some(Duration::ZERO));

@@ -118,6 +118,8 @@ pub(super) struct Flags {
     pub(super) resume_queued: bool,
     /// Its 101 was handed to the driver.
     pub(super) answered: bool,
+    /// Owners are asked because of its connect command: what is for it is held back.
+    pub(super) connecting: bool,
     /// permessage-deflate was agreed on.
     pub(super) compressed: bool,
     /// Its operations were asked to end: `terminate` came to it.

@@ -105,9 +105,9 @@ impl Core {
         }
     }
 
-    /// Ends every subscription: nothing is delivered to the connection any more. `reason` is that of
-    /// our Close; a backend is told.
-    fn leave_channels(&mut self, conn: ConnId, reason: &str) {
+    /// Ends every subscription: nothing is delivered to the connection any more. `reason` is that
+    /// of our Close; a backend is told.
+    pub(super) fn leave_channels(&mut self, conn: ConnId, reason: &str) {
         self.leave_all(conn, reason);
         let raw = self.take_raw(conn);
         let Some(connection) = self.slots.get_mut(conn) else { return };

@@ -19,6 +19,7 @@ use tidegate::mail::{
 };
 use tidegate::protocol::admission::{Entry, RawEntry};
 use tidegate::protocol::channel::HistoryOptions;
+use tidegate::protocol::claims::Overrides;
 use tidegate::publication::{Payload, PublishOptions};
 use tidegate::shard::Shard;
 use tidegate::stats::ShardStats;
@@ -276,9 +277,7 @@ impl World {
                 data: None,
                 expire_at: None,
                 since: None,
-                positioned: None,
-                recoverable: None,
-                notices: None,
+                overrides: Overrides::default(),
             })),
         };
         let client = ClientKey::parse(names[self.env.below(names.len())]);

@@ -122,7 +122,8 @@ pub(in crate::config) const KEYS: &[Key] = &[
         "limits.history_bytes",
         Preset::Bytes(limits::HISTORY_BYTES_DEFAULT as u64),
         "What may be kept for history, shared evenly by the shards. Past its share a shard drops the\n\
-         oldest publications of the channels not used for longest.",
+         oldest publications of the channels not used for longest. The default is less where a\n\
+         quarter of the memory, of the machine or of the container, is less.",
     ),
     key(
         "limits.handshake_timeout",
@@ -256,6 +257,16 @@ pub(in crate::config) const KEYS: &[Key] = &[
          \"drop_oldest\": when there is no room, it misses what has waited longest. \"newest\": of\n\
          what waits for it, it gets the newest publication of each channel. The last two do not go\n\
          with positioning, nor with recovery other than \"cache\".",
+    ),
+    key(
+        "client.personal_channel",
+        Preset::Switch(false),
+        "Whether every user is subscribed to a channel of its own as soon as it connects: #USER.",
+    ),
+    key(
+        "client.personal_namespace",
+        Preset::Text(""),
+        "Namespace of these channels, which are then NAMESPACE:#USER. Empty: none.",
     ),
     key(
         "token.hmac_secret",
