@@ -18,7 +18,7 @@ use tidegate::mail::{
     wire,
 };
 use tidegate::protocol::admission::{Entry, RawEntry};
-use tidegate::protocol::channel::HistoryOptions;
+use tidegate::protocol::channel::{HistoryOptions, SlowConsumer};
 use tidegate::protocol::claims::Overrides;
 use tidegate::publication::{Payload, PublishOptions};
 use tidegate::shard::Shard;
@@ -40,8 +40,8 @@ pub(crate) struct Channel {
     pub(crate) name: String,
     pub(crate) history: Option<HistoryOptions>,
     pub(crate) has_presence: bool,
-    /// Whether slow readers may miss publications.
-    pub(crate) is_lossy: bool,
+    /// What slow readers miss.
+    pub(crate) loss: SlowConsumer,
 }
 
 /// A publish of the backend that waits for its answer.
@@ -335,7 +335,7 @@ impl World {
             // It learns of them by its 101.
             let runs = channels
                 .iter()
-                .map(|one| (*one, Run::new(*one, u64::MAX, None, self.channels[*one].is_lossy)));
+                .map(|one| (*one, Run::new(*one, u64::MAX, None, self.channels[*one].loss)));
             client.runs = runs.collect();
         }
         self.clients.borrow_mut().push(client);
