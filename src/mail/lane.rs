@@ -1,5 +1,6 @@
 //! Lanes between threads and how they are wired at start.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -16,6 +17,8 @@ pub struct Sender<T> {
     lane: Producer<T>,
     bell: Bell,
     starved: Arc<AtomicBool>,
+    /// True from [`Sender::has_room_or_ask`] that asked for room to [`Sender::room_came`].
+    asked: Cell<bool>,
 }
 
 impl<T> Sender<T> {
@@ -39,11 +42,23 @@ impl<T> Sender<T> {
         if self.room() >= count {
             return true;
         }
+        self.asked.set(true);
         self.starved.store(true, Ordering::SeqCst);
         // With the fence in `take_starved`: either the receiver sees the flag, or the room it made
         // before it looked is seen here.
         fence(Ordering::SeqCst);
         self.room() >= count
+    }
+
+    /// Whether the receiver has made room that was asked for, once each time. It rings then, but a
+    /// shard that is awake is not woken by that: it looks here when its bell is clear, before it
+    /// sleeps. Room made later finds the bell clear and wakes it.
+    pub fn room_came(&self) -> bool {
+        let came = self.asked.get() && !self.starved.load(Ordering::SeqCst);
+        if came {
+            self.asked.set(false);
+        }
+        came
     }
 
     /// The receiver's bell.
@@ -107,6 +122,14 @@ pub struct Post {
     pub auth_out: AuthSender,
     /// News for a backend; `None`, as from [`wire`]: nobody is told anything.
     pub news_out: Option<NewsSender>,
+}
+
+impl Post {
+    /// Whether another shard has made room that this one asked for, see [`Sender::room_came`].
+    pub fn room_came(&self) -> bool {
+        self.requests_out.iter().flatten().any(Sender::room_came)
+            || self.deliveries_out.iter().flatten().any(Sender::room_came)
+    }
 }
 
 /// Every lane of the process.
@@ -184,7 +207,8 @@ fn connect(post: &mut Post, lane_len: usize, from: Option<ShardId>) -> Sender<Re
 fn lane<T>(lane_len: usize, bell: &Bell, from: Option<ShardId>) -> (Sender<T>, Receiver<T>) {
     let (producer, consumer) = RingBuffer::new(lane_len);
     let starved = Arc::new(AtomicBool::new(false));
-    let sender = Sender { lane: producer, bell: bell.clone(), starved: starved.clone() };
+    let (bell, asked) = (bell.clone(), Cell::new(false));
+    let sender = Sender { lane: producer, bell, starved: starved.clone(), asked };
     (sender, Receiver { lane: consumer, starved, from })
 }
 
@@ -222,7 +246,9 @@ mod tests {
         assert!(!sender.has_room_or_ask(1));
         let receiver = second.deliveries_in[0].as_mut().expect("another shard");
         receiver.pop().expect("one waits");
+        assert!(!sender.room_came());
         assert_eq!(receiver.take_starved(), Some(ShardId(0)));
         assert_eq!(receiver.take_starved(), None);
+        assert!(sender.room_came() && !sender.room_came(), "once");
     }
 }

@@ -9,8 +9,9 @@
 //!   anywhere. So room always appears again, and two shards that publish to each other's channels
 //!   cannot wait for each other.
 //!
-//! Waking: a shard that is about to wait clears its bell before it looks at the lanes once more;
-//! whoever pushes rings, and only the first ring after a clear costs a system call.
+//! Waking: a shard that is about to wait clears its bell before it looks once more, at the lanes
+//! for mail and at what it asked for room for an answer; whoever pushes or makes such room rings,
+//! and only the first ring after a clear costs a system call.
 
 mod auth;
 mod bell;

@@ -387,9 +387,13 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             Some(Duration::ZERO)
         } else {
             self.core.post.bell.clear();
-            // Whoever pushed before the clear may have found the bell rung: look once more.
-            let has_mail = self.core.has_mail() && !is_planted(Bug::LostWakeUp);
-            if has_mail { Some(Duration::ZERO) } else { self.core.next_wake() }
+            // Whoever pushed, or made room, before the clear found the bell rung: look once more.
+            let has_news = self.core.has_mail() || self.core.post.room_came();
+            if has_news && !is_planted(Bug::LostWakeUp) {
+                Some(Duration::ZERO)
+            } else {
+                self.core.next_wake()
+            }
         };
         let waited = self.driver.wait(timeout);
         self.core.post.bell.mute();

@@ -54,10 +54,20 @@ impl Default for Options {
 pub(crate) struct ManualClock {
     start: Instant,
     now: Rc<Cell<Instant>>,
+    /// Looks at the clock left until the next interruption, and what it is.
+    interruption: Rc<Cell<Option<(usize, Interruption)>>>,
 }
+
+/// Something that another thread does meanwhile.
+type Interruption = Box<dyn FnOnce()>;
 
 impl Clock for ManualClock {
     fn now(&mut self) -> Instant {
+        match self.interruption.take() {
+            None => {}
+            Some((0, act)) => act(),
+            Some((looks, act)) => self.interruption.set(Some((looks - 1, act))),
+        }
         self.now.get()
     }
 
@@ -128,7 +138,8 @@ impl World {
         let permits = Permits::new(options.shards, 100_000);
         let stats = Arc::<ShardStats>::default();
         let start = Instant::now();
-        let clock = ManualClock { start, now: Rc::new(Cell::new(start)) };
+        let now = Rc::new(Cell::new(start));
+        let clock = ManualClock { start, now, interruption: Rc::default() };
         let mut wiring = wire(options.shards, 1, options.lane_len).expect("descriptors");
         prepare(&mut wiring.posts);
         let others = wiring.posts.split_off(1);
@@ -163,6 +174,14 @@ impl World {
     /// One turn.
     pub(crate) fn turn(&mut self) {
         self.shard.turn().expect("the scripted ring does not break");
+    }
+
+    /// One turn, with something done by another thread when all but the wait is over.
+    pub(crate) fn turn_interrupted(&mut self, act: impl FnOnce() + 'static) {
+        // A turn looks at the clock when it begins and when it has done its work.
+        self.clock.interruption.set(Some((1, Box::new(act))));
+        self.turn();
+        assert!(self.clock.interruption.take().is_none(), "the turn was interrupted");
     }
 
     /// Turns until the shard would sleep and the kernel has nothing for it. Returns how many.

@@ -133,8 +133,8 @@ pub(crate) fn channels(owners: &Owners, shards: u16) -> Vec<Channel> {
         let owner = (index + 1) % usize::from(shards);
         let name = { names }.find(|name| owners.owner(name).index() == owner);
         let name = name.expect("every shard owns some");
-        let is_lossy = options.slow_consumer != SlowConsumer::Disconnect;
-        Channel { name, history: options.history, has_presence: options.presence, is_lossy }
+        let loss = options.slow_consumer;
+        Channel { name, history: options.history, has_presence: options.presence, loss }
     };
     kinds.into_iter().enumerate().map(of_kind).collect()
 }
