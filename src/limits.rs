@@ -274,9 +274,10 @@ pub const CHANNEL_PATTERN_MAX: usize = CHANNEL_NAME_MAX;
 /// they are sent; who wants more asks for parts.
 pub const API_ANSWER_MAX: usize = 16 * 1024 * 1024;
 
-/// Levels of arrays and objects in a publication's JSON: what common parsers take without a
-/// setting, so that no publisher hands subscribers a text that breaks theirs.
-pub const JSON_DEPTH_MAX: usize = 128;
+/// Levels of arrays and objects in a publication's JSON, so that no publisher hands subscribers a
+/// text that breaks theirs: 127 are what common parsers take without a setting, and the deepest
+/// message around a publication, history within a batch, has six.
+pub const JSON_DEPTH_MAX: usize = 120;
 
 /// Seconds an HTTP API client has for its whole request body, never reset by a byte.
 pub const API_BODY_TIMEOUT_S: u64 = 10;

@@ -159,6 +159,23 @@ fn replies_that_are_there_at_once_leave_in_one_frame() {
 }
 
 #[test]
+fn who_has_left_is_not_counted_by_the_next_command() {
+    let mut world = world(1, 64);
+    let conn = connected(&mut world);
+    let text = concat!(
+        "{\"id\":2,\"subscribe\":{\"channel\":\"full:a\"}}\n",
+        "{\"id\":3,\"unsubscribe\":{\"channel\":\"full:a\"}}\n",
+        "{\"id\":4,\"presence_stats\":{\"channel\":\"full:a\"}}\n",
+        "{\"id\":5,\"presence\":{\"channel\":\"full:a\"}}",
+    );
+    say(&mut world, conn, text);
+    let told = told(&mut world, conn);
+    let reply = |id: u64| told.iter().find(|line| line["id"] == id).expect("a reply");
+    assert_eq!(reply(4)["presence_stats"], json!({"num_clients": 0, "num_users": 0}));
+    assert_eq!(reply(5)["presence"], json!({"presence": {}}));
+}
+
+#[test]
 fn who_does_not_connect_is_stale() {
     let mut world = world(1, 64);
     let conn = world.connect_centrifuge();

@@ -176,6 +176,27 @@ fn a_stopped_reader_that_never_reads_is_reset() {
 
 /// Pieces of every length cut the messages, sends are short, the receive ends and is cancelled at
 /// awkward moments: the echo is byte for byte what was sent.
+/// Publications of one channel wait behind the 101 until the owner of another has answered.
+#[test]
+fn who_is_too_slow_before_its_101_is_told_so_behind_it() {
+    let mut world = World::new(Options { shards: 2, outbox_bytes: 200, ..Options::default() });
+    let [near, far] = [ShardId(0), ShardId(1)].map(|owner| world.channel_of(owner));
+    world.hand_over_raw(&[&near, &far], b"");
+    world.settle();
+    let conn = world.newest();
+    let results: Vec<_> = (0..2).map(|_| world.publish(&near, &long("p"))).collect();
+    world.settle();
+    assert_eq!(results.len(), 2);
+    assert_eq!(world.stats.counters.slow_consumers_disconnected.get(), 1);
+    let received = world.received(conn);
+    let expected = [server_message(&long("p")), server_close(CloseCode::SLOW, "slow consumer")];
+    assert_eq!(received, expected.concat());
+    world.answer_interest(&far);
+    world.kernel().recv_end(conn);
+    world.settle();
+    world.assert_empty();
+}
+
 #[test]
 fn a_paused_echo_reader_loses_and_reorders_nothing() {
     let mut world = World::new(NARROW);

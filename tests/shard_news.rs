@@ -88,6 +88,11 @@ fn the_close_that_ended_it_is_named() {
     let conn = connected(&mut world);
     say(&mut world, conn, "x");
     ends.extend(told(&mut news));
+    // Its socket ends later, which is no news.
+    world.kernel().recv_end(conn);
+    world.settle();
+    world.assert_empty();
+    ends.extend(told(&mut news));
     expect.push(r#"disconnect client "" 3501 bad request"#);
     // The peer's, with a code and without.
     let conn = connected(&mut world);
@@ -254,15 +259,27 @@ fn the_end_of_ten_thousand_clients_is_told_whole() {
 }
 
 #[test]
-fn a_shard_that_ends_tells_what_it_had_put_off() {
+fn a_shard_that_ends_tells_what_it_had_put_off_and_whom_it_cuts_off() {
     let (mut world, mut news) = world(1, EVERYTHING);
     let conn = subscribed(&mut world, "a");
     world.kernel().recv_end(conn);
-    world.settle();
+    subscribed(&mut world, "b");
+    world.connect_raw(&["b"]);
     told(&mut news);
     world.gateway.push(Request::Stop).expect("room");
     world.turn();
-    assert_eq!(told(&mut news), ["vacated a"]);
+    let mut ends = [
+        r#"unsubscribe client "" b 1 client disconnected"#,
+        r#"disconnect client "" 1006"#,
+        "unsubscribe raw None b 1 client disconnected",
+        "disconnect raw None 1006",
+        "vacated a",
+        "vacated b",
+    ];
+    let mut told = told(&mut news);
+    told.sort_unstable();
+    ends.sort_unstable();
+    assert_eq!(told, ends);
 }
 
 #[test]

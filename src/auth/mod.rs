@@ -5,6 +5,8 @@
 //! anywhere else. While an issuer's keys are fetched only the tokens that need them wait; a key
 //! server that does not answer fails those, and nothing else.
 //!
+//! Beside it [`Notices`] tells a backend what has happened, on a thread of its own.
+//!
 //! Invariants: nothing a token says decides which address is asked; the address is asked at most
 //! once per [`limits::JWKS_INTERVAL_MIN_S`]; every question gets one answer.
 

@@ -18,7 +18,25 @@ pub(super) fn resolve(typed: &RawConfig, dev: bool) -> Result<Namespaces, Config
         named.push((name.as_str().into(), resolve_one(typed)?));
     }
     let namespaces = Namespaces::new(plain, named);
-    Ok(if dev { namespaces.for_development(plain) } else { namespaces })
+    let namespaces = if dev { namespaces.for_development(plain) } else { namespaces };
+    resolve_personal(typed, namespaces)
+}
+
+/// Gives every user a channel of its own, if that is wanted.
+fn resolve_personal(typed: &RawConfig, namespaces: Namespaces) -> Result<Namespaces, ConfigError> {
+    let namespace = Some(typed.text("client.personal_namespace")?).filter(|name| !name.is_empty());
+    if !typed.switch("client.personal_channel")? {
+        return Ok(namespaces);
+    }
+    let namespaces = namespaces.with_personal_channels(namespace);
+    let example = namespaces.personal_channel("user").ok().flatten().unwrap_or_default();
+    match namespaces.options(&example) {
+        Ok(options) if options.format == Format::Json => Ok(namespaces),
+        _ => {
+            let keys = ["client.personal_namespace", "client.personal_channel"];
+            Err(conflict(typed, Conflict::PersonalChannelsClosed, keys))
+        }
+    }
 }
 
 fn resolve_one(typed: &RawConfig) -> Result<ChannelOptions, ConfigError> {

@@ -111,7 +111,8 @@ pub enum ConfigError {
     },
     /// A namespace whose name no channel could have.
     #[error(
-        "{at}: {name:?} is no name of a namespace; allowed: 1 to {} bytes without a colon",
+        "{at}: {name:?} is no name of a namespace; allowed: 1 to {} bytes without a colon, and no $ \
+         in front, which stands for private channels",
         limits::NAMESPACE_NAME_MAX
     )]
     NamespaceName {
@@ -286,6 +287,8 @@ pub enum Conflict {
         /// The core.
         core: usize,
     },
+    /// No client could be subscribed to its personal channel.
+    PersonalChannelsClosed,
     /// Recovery is on and nothing is kept to recover from.
     RecoveryWithoutHistory,
     /// Publications may be dropped, and subscribers count on a position without gaps.
@@ -340,6 +343,11 @@ impl fmt::Display for Conflict {
                 "the admin address {admin} is not loopback and there is no API key, so anyone who \
                  reaches it could publish: set TIDEGATE_API_KEY or server.api_key_file, or bind \
                  server.admin to 127.0.0.1"
+            ),
+            Self::PersonalChannelsClosed => f.write_str(
+                "no client could have a personal channel there: give that namespace a table \
+                 [namespace.NAME] with publication_format = \"json\", or change \
+                 client.personal_namespace",
             ),
             Self::RecoveryWithoutHistory => f.write_str(
                 "recovery needs something to recover from: set both history_size and history_ttl, \

@@ -59,7 +59,7 @@ impl Preset {
 }
 
 /// The tables, in the order of the printed text.
-pub(super) const TABLES: [(&str, &str); 7] = [
+pub(super) const TABLES: [(&str, &str); 8] = [
     ("server", "Addresses, threads, trust."),
     ("limits", "Bounds. Past each of them something is refused, closed or counted, never silent."),
     ("echo", "The path /echo, which sends every message back. For load tests; off by default."),
@@ -70,6 +70,7 @@ pub(super) const TABLES: [(&str, &str); 7] = [
          not exist. With --dev they do and have what stands here; a table's defaults are then those\n\
          marked \"With --dev\" for the keys that begin with allow_.",
     ),
+    ("client", "Clients of the Centrifuge protocol."),
     (
         "token",
         "JSON Web Tokens, which say who a client is and what it may subscribe to. A key from one of\n\

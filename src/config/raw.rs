@@ -16,6 +16,7 @@ use super::error::{Allowed, ConfigError, Source, Warning};
 use super::keys::{self, KEYS, TABLES};
 use super::value::Value;
 use crate::limits;
+use crate::protocol::channel::PRIVATE;
 
 /// All that is typed: file, environment, flags.
 #[derive(Clone, Debug, Default)]
@@ -247,6 +248,7 @@ impl RawConfig {
     fn namespace_mut(&mut self, name: &str, at: &Source) -> Result<&mut Self, ConfigError> {
         let is_name = !name.is_empty()
             && name.len() <= limits::NAMESPACE_NAME_MAX
+            && !name.starts_with(PRIVATE)
             && !name.contains(|c: char| c == ':' || c.is_control());
         if !is_name {
             return Err(ConfigError::NamespaceName { at: at.clone(), name: name.to_owned() });

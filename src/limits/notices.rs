@@ -24,16 +24,16 @@ pub const NOTICE_BATCH_BYTES_MAX: usize = 64 * 1024;
 /// Milliseconds a notice waits for others to go with it, default.
 pub const NOTICE_BATCH_DELAY_DEFAULT_MS: u64 = 100;
 
-/// Seconds a channel has no subscriber before that is told, default: time to reload a page (Pusher's
-/// time).
+/// Seconds a channel has no subscriber before that is told, default: time to reload a page
+/// (Pusher's time).
 pub const NOTICE_VACATED_DELAY_DEFAULT_S: u64 = 3;
 
 /// Longest such delays that may be configured.
 pub const NOTICE_DELAY_MAX_S: u64 = 3_600;
 
-/// Notices on their way from shards to the thread that sends them; what is more is dropped, counted.
-/// It takes them as they come, so they are this many only when very many clients go at once: 10,000
-/// with 25 subscriptions each. Memory is taken as they do.
+/// Notices on their way from shards to the thread that sends them; what is more is dropped,
+/// counted. It takes them as they come, so they are this many only when very many clients go at
+/// once: 10,000 with 25 subscriptions each. Memory is taken as they do.
 pub const NOTICES_IN_LANE_MAX: usize = 1 << 18;
 
 /// Notices taken from the lane before answers of the backend are looked at.

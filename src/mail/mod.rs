@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 
 pub use bell::Bell;
 pub use channel::{
-    Answer, Ask, AskReply, Asker, Join, Joined, Leave, Notice, Question, Subscriber,
+    Answer, Ask, AskReply, Asker, Join, Joined, Leave, Notice, Question, Subscriber, Visibility,
 };
 pub use lane::{Post, Receiver, Sender, Wiring, wire};
 pub use news::{News, NewsDropped, NewsEvent, NewsPlan, NewsPost, NewsSender, Party, carry_news};

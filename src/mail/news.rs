@@ -1,8 +1,8 @@
 //! What shards tell a backend of, on its way to the thread that sends it.
 //!
-//! One lane for all shards, with room for the end of very many clients at once. It takes memory only
-//! as it fills, and a shard never waits for it: what finds no room is dropped, and counted by the
-//! shard. Without a backend that is to be told there is no lane.
+//! One lane for all shards, with room for the end of very many clients at once. It takes memory
+//! only as it fills, and a shard never waits for it: what finds no room is dropped, and counted by
+//! the shard. Without a backend that is to be told there is no lane.
 
 use std::sync::Arc;
 

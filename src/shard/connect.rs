@@ -111,10 +111,7 @@ impl Core {
     fn refuse(&mut self, conn: ConnId) {
         let Some(connection) = self.slots.get_mut(conn) else { return };
         tracing::warn!(%conn, peer = %connection.peer, "a subscription was refused: the table of channels is full");
-        connection.unregistered_count = 0;
         self.close(conn, Some(CloseCode::TRY_AGAIN), "the table of channels is full");
-        self.mark_dirty(conn);
-        self.queue_resume(conn);
     }
 
     /// The owner of `channel` answered this shard's question.

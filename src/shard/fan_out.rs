@@ -117,7 +117,11 @@ impl Core {
                 share(frame)
             }),
         };
-        let outbox = &mut connection.session.outbox;
+        let held = match &mut connection.client {
+            Some(client) if connection.flags.connecting => client.held_mut(),
+            _ => None,
+        };
+        let outbox = held.unwrap_or(&mut connection.session.outbox);
         // What is left to the shard bounds this connection too.
         let shard_room = self.settings.outbox_shard_bytes.saturating_sub(self.outbox_len);
         let limit = self.settings.outbox_bytes.min(outbox.total_len().saturating_add(shard_room));

@@ -38,12 +38,13 @@ use crate::hub::{Hub, HubLimits};
 use crate::id::{ConnId, Owners, ShardId};
 use crate::limits;
 use crate::mail::{Delivery, Permits, Post};
+use crate::planted::{Bug, is_planted};
 use crate::protocol::ProtocolLimits;
 use crate::protocol::channel::Namespaces;
 use crate::ring::{Driver, DriverCounts, Fault};
 use crate::session::{KeepaliveTimes, Millis};
 use crate::stats::ShardStats;
-use centrifuge::{Errands, Leaves};
+use centrifuge::{Errands, Leaves, Sessions};
 use clock::TurnTime;
 use compression::Compression;
 use drain::Drain;
@@ -111,6 +112,8 @@ struct Core {
     taken_len: usize,
     /// Connected clients of the Centrifuge protocol.
     roll: Roll,
+    /// What proves who they are.
+    sessions: Sessions,
     /// What backends have done to them.
     errands: Errands,
     /// When connections end with their tokens; those of others are not in it.
@@ -197,6 +200,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             local_starved: Cell::new(false),
             taken_len: 0,
             roll: Roll::default(),
+            sessions: Sessions::default(),
             errands: Errands::default(),
             expiries: HashMap::default(),
             tokens_asked: 0,
@@ -267,6 +271,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.wake_others();
         self.count();
         if self.core.stopping {
+            self.core.tell_end();
             // The wake-ups queued above leave with it: a bell that was claimed and never rung
             // would keep its shard asleep for ever.
             return self.driver.wait(Some(Duration::ZERO));
@@ -371,7 +376,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         } else {
             self.core.post.bell.clear();
             // Whoever pushed before the clear may have found the bell rung: look once more.
-            if self.core.has_mail() { Some(Duration::ZERO) } else { self.core.next_wake() }
+            let has_mail = self.core.has_mail() && !is_planted(Bug::LostWakeUp);
+            if has_mail { Some(Duration::ZERO) } else { self.core.next_wake() }
         };
         let waited = self.driver.wait(timeout);
         self.core.post.bell.mute();

@@ -147,9 +147,22 @@ impl Core {
         }
     }
 
-    /// Tells which channels have no subscriber, however short: nobody will come back.
-    pub(super) fn tell_vacating(&mut self) {
+    /// The gateway stops: whoever is still here is cut off, and no channel has a subscriber,
+    /// whether or not its owner has been told so. Nothing may follow.
+    pub(super) fn tell_end(&mut self) {
+        let Some(reporter) = &self.reporter else { return };
+        let tells_vacated = reporter.out.plan.vacated_delay_ms.is_some();
+        let mut next_slot = 0;
+        while let Some(conn) = self.slots.next_from(next_slot) {
+            next_slot = conn.slot + 1;
+            self.leave_channels(conn, "");
+        }
         self.tell_vacated_by(Millis::MAX, usize::MAX);
+        if tells_vacated {
+            for channel in self.hub.heard() {
+                self.tell(self.time.unix_ms, NewsEvent::Vacated { channel: channel.clone() });
+            }
+        }
     }
 
     fn tell_vacated_by(&mut self, now: Millis, budget: usize) {

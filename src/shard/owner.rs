@@ -11,7 +11,7 @@ use crate::hub::{Fate, JoinAsk, Published, StreamOptions};
 use crate::id::ShardId;
 use crate::mail::{
     Answer, Ask, AskReply, Delivery, Join, Joined, Leave, Notice, Publish, PublishError, Question,
-    Reply,
+    Reply, Visibility,
 };
 use crate::protocol::centrifuge::reply::{self, Change};
 use crate::protocol::channel::{ChannelOptions, Format, SlowConsumer};
@@ -107,12 +107,12 @@ impl Core {
 
     /// Lets a client in: its shard listens from now on, and is told where it begins.
     pub(super) fn let_in(&mut self, join: Join) {
-        let Join { channel, subscriber, ticket, recover, info } = join;
+        let Join { channel, subscriber, ticket, recover, info, visibility } = join;
         let options = self.options_of(&channel);
-        let ask = JoinAsk { recover, presence: options.presence.then(|| info.clone()) };
+        let ask = JoinAsk { recover, presence: visibility.presence.then(|| info.clone()) };
         let (stream, now) = (stream_options(&options), self.time.ms);
         let result = self.hub.join(&channel, subscriber.shard, ask, &stream, now);
-        let notice = (options.join_leave && result.is_ok())
+        let notice = (visibility.join_leave && result.is_ok())
             .then(|| self.send_notice(&channel, Change::Join, &info, Some(subscriber.shard)));
         let joined = Joined { subscriber, ticket, result, notice };
         self.deliver_to(subscriber.shard, Delivery::Joined(Box::new(joined)));
@@ -120,11 +120,10 @@ impl Core {
 
     /// Forgets a client that was let in.
     pub(super) fn let_out(&mut self, leave: &Leave) {
-        let options = self.options_of(&leave.channel);
-        if options.presence {
+        if leave.visibility.presence {
             self.hub.leave(&leave.channel, leave.info.client, self.time.ms);
         }
-        if options.join_leave {
+        if leave.visibility.join_leave {
             self.send_notice(&leave.channel, Change::Leave, &leave.info, None);
         }
     }
@@ -158,12 +157,13 @@ impl Core {
 
     /// Whether there is room for the answer to a join, and for the news of it.
     pub(super) fn can_let_in(&self, join: &Join) -> bool {
-        self.has_room_for_notice(&join.channel) && self.can_deliver(join.subscriber.shard, 1)
+        self.has_room_for_notice(&join.channel, join.visibility)
+            && self.can_deliver(join.subscriber.shard, 1)
     }
 
     /// Whether every shard that listens has room for the news of who comes and goes, if it is told.
-    pub(super) fn has_room_for_notice(&self, channel: &str) -> bool {
-        !self.options_of(channel).join_leave || self.has_room_for(channel)
+    pub(super) fn has_room_for_notice(&self, channel: &str, visibility: Visibility) -> bool {
+        !visibility.join_leave || self.has_room_for(channel)
     }
 
     /// Whether every shard that listens to `channel` has room for one more publication; asks to be

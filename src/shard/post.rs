@@ -57,7 +57,7 @@ impl Core {
             },
             Request::Interest { from, .. } => self.can_deliver(*from, 1),
             Request::Join(join) => self.can_let_in(join),
-            Request::Leave(leave) => self.has_room_for_notice(&leave.channel),
+            Request::Leave(leave) => self.has_room_for_notice(&leave.channel, leave.visibility),
             Request::Ask(ask) => match &ask.reply {
                 AskReply::Client(asker) => self.can_deliver(asker.shard, 1),
                 AskReply::Control(_) => true,
@@ -89,10 +89,7 @@ impl Core {
             Request::Survey(survey) => self.answer_survey(*survey),
             Request::Verdict(verdict) => self.on_verdict(*verdict),
             Request::Drain { window } => self.begin_drain(window),
-            Request::Stop => {
-                self.tell_vacating();
-                self.stopping = true;
-            }
+            Request::Stop => self.stopping = true,
         }
     }
 

@@ -9,6 +9,7 @@ use super::{Core, Shard};
 use crate::hub::{Member, Place};
 use crate::id::ConnId;
 use crate::limits;
+use crate::planted::{Bug, is_planted};
 use crate::protocol::centrifuge::code::{Disconnect, Unsubscribed};
 use crate::protocol::centrifuge::reply;
 use crate::ring::{CloseHow, Driver};
@@ -54,6 +55,8 @@ impl Core {
         let after = connection.session.outbox.total_len();
         // From here on the peer's bytes are read and discarded.
         connection.flags.paused = false;
+        // The owners' answers it waited for are not for it any more: its 101 leaves now.
+        connection.unregistered_count = 0;
         let abandoned = connection.drop_held();
         self.stats.counters.publishes_abandoned.add(abandoned);
         self.outbox_len = self.outbox_len + after - before;
@@ -102,9 +105,9 @@ impl Core {
         }
     }
 
-    /// Ends every subscription: nothing is delivered to the connection any more. `reason` is that of
-    /// our Close; a backend is told.
-    fn leave_channels(&mut self, conn: ConnId, reason: &str) {
+    /// Ends every subscription: nothing is delivered to the connection any more. `reason` is that
+    /// of our Close; a backend is told.
+    pub(super) fn leave_channels(&mut self, conn: ConnId, reason: &str) {
         self.leave_all(conn, reason);
         let raw = self.take_raw(conn);
         let Some(connection) = self.slots.get_mut(conn) else { return };
@@ -209,7 +212,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     /// Step two: returns while an operation is in flight; its completion calls again.
     pub(super) fn terminate_join(&mut self, conn: ConnId) {
         let Some(connection) = self.core.slots.get_mut(conn) else { return };
-        let in_flight = connection.flags.recv_armed || connection.session.outbox.is_sending();
+        let is_sending = connection.session.outbox.is_sending() && !is_planted(Bug::NoJoin);
+        let in_flight = connection.flags.recv_armed || is_sending;
         // Before step one has come to it there is nothing to join.
         if connection.flags.ending && !in_flight {
             self.terminate_close(conn);

@@ -235,7 +235,8 @@ def test_the_sdk_for_javascript_means_the_same_by_it(gateway, node):
     for mode in ["flow", "recover"]:
         node("sdk.mjs", mode, f"ws://{started.clients}", started.admin)
     metrics = started.metrics()
-    assert metrics.total("tidegate_messages_compressed_total") > 1000
+    # Nothing is compressed while nobody is there.
+    assert metrics.total("tidegate_messages_compressed_total") > 500
 
 
 def test_a_browser_means_the_same_by_it(gateway, browse):

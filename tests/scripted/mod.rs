@@ -15,6 +15,7 @@
 
 mod buffers;
 pub(crate) mod centrifuge;
+pub(crate) mod connecting;
 mod world;
 
 use std::collections::{BTreeMap, VecDeque};

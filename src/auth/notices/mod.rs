@@ -1,9 +1,9 @@
 //! Notices to a backend: what shards tell is put into words, gathered, signed and sent.
 //!
 //! One thread with a tokio runtime of its own, so that a storm of disconnects does not hold up the
-//! tokens of those who come back. One batch is on its way at a time: what one shard tells arrives in
-//! order. A batch that is not answered with 2xx is sent again, byte for byte and with the same id,
-//! so a backend that has taken it after all can tell.
+//! tokens of those who come back. One batch is on its way at a time: what one shard tells arrives
+//! in order. A batch that is not answered with 2xx is sent again, byte for byte and with the same
+//! id, so a backend that has taken it after all can tell.
 //!
 //! Invariants: only the configured address is asked; every notice is counted once, as sent, given
 //! up or dropped; shards never wait for any of this.

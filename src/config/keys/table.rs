@@ -259,6 +259,16 @@ pub(in crate::config) const KEYS: &[Key] = &[
          with positioning, nor with recovery other than \"cache\".",
     ),
     key(
+        "client.personal_channel",
+        Preset::Switch(false),
+        "Whether every user is subscribed to a channel of its own as soon as it connects: #USER.",
+    ),
+    key(
+        "client.personal_namespace",
+        Preset::Text(""),
+        "Namespace of these channels, which are then NAMESPACE:#USER. Empty: none.",
+    ),
+    key(
         "token.hmac_secret",
         Preset::Text(""),
         "Secret of tokens signed with HMAC (HS256, HS384, HS512), 32 random bytes or more as text.\n\

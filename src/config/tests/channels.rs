@@ -105,6 +105,14 @@ fn what_does_not_hold_together_names_both_keys() {
         ),
         ("[namespace.x]\nrecovery = \"allow\"\n", "(namespace.x.recovery: FILE:2; "),
         (
+            "[client]\npersonal_channel = true\npersonal_namespace = \"user\"\n",
+            "(client.personal_namespace: FILE:3; client.personal_channel: FILE:2)",
+        ),
+        (
+            "[client]\npersonal_channel = true\n[channel]\npublication_format = \"binary\"\n",
+            "(client.personal_namespace: default; client.personal_channel: FILE:2)",
+        ),
+        (
             "[channel]\nhistory_size = 1\nhistory_ttl = 20\nhistory_meta_ttl = 10\n",
             "raise history_meta_ttl from 10s to at least 20s",
         ),
@@ -131,7 +139,13 @@ fn mistakes_are_named() {
         ),
         (
             "[namespace.\"a:b\"]\npresence = true\n",
-            "FILE:1: \"a:b\" is no name of a namespace; allowed: 1 to 64 bytes without a colon",
+            "FILE:1: \"a:b\" is no name of a namespace; allowed: 1 to 64 bytes without a colon, \
+             and no $ in front, which stands for private channels",
+        ),
+        (
+            "[namespace.\"$a\"]\npresence = true\n",
+            "FILE:1: \"$a\" is no name of a namespace; allowed: 1 to 64 bytes without a colon, \
+             and no $ in front, which stands for private channels",
         ),
         ("[namespace]\nchat = 1\n", "FILE:2: namespace.chat is 1; allowed: a table"),
         (
@@ -160,4 +174,25 @@ fn dev_opens_everything_that_is_not_closed() {
     let denied = Err(Denied::NotPermitted);
     assert_eq!(channels.decide_publish("chat:x", Identity::Anonymous, true), denied);
     assert!(!channels.options("chat:x").unwrap().presence);
+}
+
+#[test]
+fn users_have_channels_of_their_own_where_that_is_typed() {
+    for (text, expect) in [
+        ("", None),
+        ("[client]\npersonal_namespace = \"user\"\n", None),
+        ("[client]\npersonal_channel = true\n", Some("#ann")),
+        (
+            "[client]\npersonal_channel = true\npersonal_namespace = \"user\"\n[namespace.user]\n",
+            Some("user:#ann"),
+        ),
+        (
+            "[client]\npersonal_channel = true\npersonal_namespace = \"x\"\n[server]\ndev = true\n",
+            Some("x:#ann"),
+        ),
+    ] {
+        let channels = channels(text);
+        assert_eq!(channels.personal_channel("ann").unwrap().as_deref(), expect, "{text}");
+        assert_eq!(channels.personal_channel(""), Ok(None));
+    }
 }

@@ -127,6 +127,8 @@ pub enum Disconnect {
     Shutdown,
     /// The time of the connection's token is over and no new one came, or a backend says so.
     ConnectionExpired,
+    /// The time of a subscription is over that the client did not ask for.
+    SubscriptionExpired,
     /// A ping was not answered.
     NoPong,
     /// The token does not count.
@@ -137,7 +139,7 @@ pub enum Disconnect {
     Stale,
     /// A backend wants it to stay away.
     ForceDisconnect,
-    /// A backend subscribed it to more channels than it may have.
+    /// It is to be subscribed to more channels than it may have.
     ChannelLimit,
     /// Nothing here takes messages of clients.
     NotAvailable,
@@ -158,6 +160,7 @@ impl Disconnect {
         let (number, reason) = match self {
             Self::Shutdown => (3001, "shutdown"),
             Self::ConnectionExpired => (3005, "connection expired"),
+            Self::SubscriptionExpired => (3006, "subscription expired"),
             Self::NoPong => (3012, "no pong"),
             Self::InvalidToken => (3500, "invalid token"),
             Self::BadRequest => (3501, "bad request"),
