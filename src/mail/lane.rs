@@ -1,5 +1,6 @@
 //! Lanes between threads and how they are wired at start.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -16,6 +17,8 @@ pub struct Sender<T> {
     lane: Producer<T>,
     bell: Bell,
     starved: Arc<AtomicBool>,
+    /// The least room asked for in vain since the last [`Sender::forget_asks`]; 0: none.
+    asked: Cell<usize>,
 }
 
 impl<T> Sender<T> {
@@ -34,7 +37,8 @@ impl<T> Sender<T> {
 
     /// Whether there is room for `count` messages, at most `limits::MAILBOX_LEN_MIN`; if not, the
     /// receiver will ring the producer once it has made some (see [`Receiver::take_starved`]). For
-    /// shards, which wait in their ring and do not poll.
+    /// shards, which wait in their ring and do not poll. A ring while the producer is awake says
+    /// nothing, so before it waits it looks at [`Sender::has_room_asked_for`] once more.
     pub fn has_room_or_ask(&self, count: usize) -> bool {
         if self.room() >= count {
             return true;
@@ -43,7 +47,24 @@ impl<T> Sender<T> {
         // With the fence in `take_starved`: either the receiver sees the flag, or the room it made
         // before it looked is seen here.
         fence(Ordering::SeqCst);
-        self.room() >= count
+        let has_room = self.room() >= count;
+        if !has_room {
+            let before = self.asked.get();
+            self.asked.set(if before == 0 { count } else { before.min(count) });
+        }
+        has_room
+    }
+
+    /// Whether room has come that [`Sender::has_room_or_ask`] found missing since the last
+    /// [`Sender::forget_asks`].
+    pub fn has_room_asked_for(&self) -> bool {
+        let asked = self.asked.get();
+        asked > 0 && self.room() >= asked
+    }
+
+    /// Called when a turn begins: who still wants room in it asks again.
+    pub fn forget_asks(&self) {
+        self.asked.set(0);
     }
 
     /// The receiver's bell.
@@ -104,6 +125,20 @@ pub struct Post {
     pub deliveries_out: Vec<Option<Sender<Delivery>>>,
     /// Tokens going out to be checked; as many as this lane holds may be without an answer.
     pub tokens_out: TokenSender,
+}
+
+impl Post {
+    /// As [`Sender::forget_asks`], for all lanes that begin here.
+    pub fn forget_asks(&self) {
+        self.requests_out.iter().flatten().for_each(Sender::forget_asks);
+        self.deliveries_out.iter().flatten().for_each(Sender::forget_asks);
+    }
+
+    /// As [`Sender::has_room_asked_for`], for any lane that begins here.
+    pub fn has_room_asked_for(&self) -> bool {
+        self.requests_out.iter().flatten().any(Sender::has_room_asked_for)
+            || self.deliveries_out.iter().flatten().any(Sender::has_room_asked_for)
+    }
 }
 
 /// Every lane of the process.
@@ -178,7 +213,8 @@ fn connect(post: &mut Post, lane_len: usize, from: Option<ShardId>) -> Sender<Re
 fn lane<T>(lane_len: usize, bell: &Bell, from: Option<ShardId>) -> (Sender<T>, Receiver<T>) {
     let (producer, consumer) = RingBuffer::new(lane_len);
     let starved = Arc::new(AtomicBool::new(false));
-    let sender = Sender { lane: producer, bell: bell.clone(), starved: starved.clone() };
+    let (bell, asked) = (bell.clone(), Cell::new(0));
+    let sender = Sender { lane: producer, bell, starved: starved.clone(), asked };
     (sender, Receiver { lane: consumer, starved, from })
 }
 
@@ -214,9 +250,13 @@ mod tests {
         let full = Delivery::Registered { channel: "c".into(), position: None };
         sender.push(full).expect("room for one");
         assert!(!sender.has_room_or_ask(1));
+        assert!(!sender.has_room_asked_for());
         let receiver = second.deliveries_in[0].as_mut().expect("another shard");
         receiver.pop().expect("one waits");
         assert_eq!(receiver.take_starved(), Some(ShardId(0)));
         assert_eq!(receiver.take_starved(), None);
+        assert!(first.has_room_asked_for());
+        first.forget_asks();
+        assert!(!first.has_room_asked_for());
     }
 }

@@ -239,6 +239,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.core.time.advance(&mut self.clock);
         self.core.stats.counters.turns.add(1);
         self.core.local_starved.set(false);
+        self.core.post.forget_asks();
         self.reap();
         self.core.take_requests(&mut self.driver);
         self.core.mail_leaves();
@@ -362,8 +363,13 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             Some(Duration::ZERO)
         } else {
             self.core.post.bell.clear();
-            // Whoever pushed before the clear may have found the bell rung: look once more.
-            if self.core.has_mail() { Some(Duration::ZERO) } else { self.core.next_wake() }
+            // Whoever pushed, or made room, before the clear may have found the bell rung: look
+            // once more.
+            if self.core.has_mail() || self.core.post.has_room_asked_for() {
+                Some(Duration::ZERO)
+            } else {
+                self.core.next_wake()
+            }
         };
         let waited = self.driver.wait(timeout);
         self.core.post.bell.mute();
