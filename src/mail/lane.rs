@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::flag::StarvedFlag;
 use super::token::{self, TokenDesk, TokenPost, TokenSender};
 use super::{Bell, Delivery, Request};
 use crate::id::ShardId;
@@ -16,7 +16,7 @@ use crate::id::ShardId;
 pub struct Sender<T> {
     lane: Producer<T>,
     bell: Bell,
-    starved: Arc<AtomicBool>,
+    starved: Arc<StarvedFlag>,
     /// The least room asked for in vain since the last [`Sender::forget_asks`]; 0: none.
     asked: Cell<usize>,
 }
@@ -43,10 +43,7 @@ impl<T> Sender<T> {
         if self.room() >= count {
             return true;
         }
-        self.starved.store(true, Ordering::SeqCst);
-        // With the fence in `take_starved`: either the receiver sees the flag, or the room it made
-        // before it looked is seen here.
-        fence(Ordering::SeqCst);
+        self.starved.raise();
         let has_room = self.room() >= count;
         if !has_room {
             let before = self.asked.get();
@@ -77,7 +74,7 @@ impl<T> Sender<T> {
 #[derive(Debug)]
 pub struct Receiver<T> {
     lane: Consumer<T>,
-    starved: Arc<AtomicBool>,
+    starved: Arc<StarvedFlag>,
     from: Option<ShardId>,
 }
 
@@ -96,10 +93,7 @@ impl<T> Receiver<T> {
     /// after something was taken.
     pub fn take_starved(&self) -> Option<ShardId> {
         let from = self.from?;
-        fence(Ordering::SeqCst);
-        let starved =
-            self.starved.load(Ordering::SeqCst) && self.starved.swap(false, Ordering::SeqCst);
-        starved.then_some(from)
+        self.starved.take().then_some(from)
     }
 
     /// Whether nothing waits.
@@ -212,7 +206,7 @@ fn connect(post: &mut Post, lane_len: usize, from: Option<ShardId>) -> Sender<Re
 
 fn lane<T>(lane_len: usize, bell: &Bell, from: Option<ShardId>) -> (Sender<T>, Receiver<T>) {
     let (producer, consumer) = RingBuffer::new(lane_len);
-    let starved = Arc::new(AtomicBool::new(false));
+    let starved = Arc::new(StarvedFlag::new());
     let (bell, asked) = (bell.clone(), Cell::new(0));
     let sender = Sender { lane: producer, bell, starved: starved.clone(), asked };
     (sender, Receiver { lane: consumer, starved, from })
