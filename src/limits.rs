@@ -95,6 +95,11 @@ pub const OUTBOX_BYTES_DEFAULT: usize = 1024 * 1024;
 /// past it the connection that asks for more is closed as a slow consumer.
 pub const OUTBOX_SHARD_BYTES_DEFAULT: usize = 1024 * 1024 * 1024;
 
+/// One share of this many of the memory the process may use is the most that history, and all
+/// outboxes together, take unless they are configured. The rest is for connections, what is on its
+/// way between threads, and the kernel's socket buffers, which count as the container's.
+pub const MEMORY_SHARE: u64 = 4;
+
 /// Bytes gathered into one send. Equals `NOTSENT_LOWAT`: more would only wait in the kernel.
 pub const SEND_GATHER_MAX: usize = 64 * 1024;
 
@@ -205,6 +210,14 @@ pub const ACCEPT_CQ_ENTRIES: u32 = 2_048;
 /// Milliseconds until a ring that the kernel refused for want of memory is tried once more: the
 /// memory of rings that were closed just now comes back only after some 100 ms.
 pub const RING_RETRY_MS: u64 = 200;
+
+/// Milliseconds during which a port that is in use is asked for again. The kernel lets go of a
+/// killed gateway's port within 10 ms; a port that another program has stays refused, told this
+/// much later.
+pub const BIND_PATIENCE_MS: u64 = 500;
+
+/// Milliseconds between two such tries.
+pub const BIND_RETRY_MS: u64 = 5;
 
 /// Seconds between pings, default.
 pub const PING_INTERVAL_DEFAULT_S: u64 = 25;

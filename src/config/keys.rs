@@ -291,7 +291,8 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "limits.outbox_shard_bytes",
         Preset::Bytes(limits::OUTBOX_SHARD_BYTES_DEFAULT as u64),
-        "What may wait for all clients of one shard.",
+        "What may wait for all clients of one shard. The default is less where a quarter of the\n\
+         memory, of the machine or of the container, is less for all shards together.",
     ),
     key(
         "limits.handshake_timeout",

@@ -8,6 +8,7 @@ mod api_key;
 mod channels;
 mod error;
 mod keys;
+mod memory;
 mod origin;
 mod public_key;
 mod raw;
@@ -45,7 +46,8 @@ use crate::ws::DecodeLimits;
 /// [`ConfigError`] says where the setting was made, what was found and what is allowed. Nothing
 /// has been changed.
 pub fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
-    resolve::resolve(raw::RawConfig::read(inputs)?, inputs, &allowed_cores())
+    let machine = resolve::Machine { cores: &allowed_cores(), memory: memory::allowed() };
+    resolve::resolve(raw::RawConfig::read(inputs)?, inputs, machine)
 }
 
 /// The cores this process may use (`sched_getaffinity`), ascending, at least one.

@@ -15,16 +15,26 @@ use super::{
 use crate::limits;
 use crate::ws::{DecodeLimits, encode};
 
-/// Checks everything, given the cores this process may use.
+/// What the process may use of its machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Machine<'a> {
+    pub(super) cores: &'a [usize],
+    /// Bytes.
+    pub(super) memory: u64,
+}
+
+/// Checks everything, given what this process may use.
 pub(super) fn resolve(
     mut typed: RawConfig,
     inputs: &Inputs,
-    cores: &[usize],
+    machine: Machine<'_>,
 ) -> Result<Loaded, ConfigError> {
+    let cores = machine.cores;
     let mut warnings = std::mem::take(&mut typed.warnings);
     let api_key = api_key::resolve(&typed, inputs, &mut warnings)?;
     let server = resolve_server(&typed, api_key, cores)?;
-    let limits = resolve_limits(&typed)?;
+    let mut limits = resolve_limits(&typed)?;
+    fit_memory(&typed, machine.memory, server.shards, &mut limits);
     let config = Config {
         echo: Echo {
             enabled: typed.switch("echo.enabled")?,
@@ -146,6 +156,17 @@ fn resolve_limits(typed: &RawConfig) -> Result<Limits, ConfigError> {
             2 * limits::SQ_ENTRIES_CONFIG_MIN..=limits::CQ_ENTRIES_MAX,
         )?,
     })
+}
+
+/// Lowers what was left at its default and would be too much for this machine, or for the container
+/// the process is in: a queue that is full is dealt with by policy, memory that is full is not.
+fn fit_memory(typed: &RawConfig, memory: u64, shards: NonZeroU16, limits: &mut Limits) {
+    let share = usize::try_from(memory / limits::MEMORY_SHARE).unwrap_or(usize::MAX);
+    if typed.at("limits.outbox_shard_bytes") == Source::Default {
+        let of_shard = share / usize::from(shards.get());
+        limits.outbox_shard_bytes =
+            limits.outbox_shard_bytes.min(of_shard).max(limits.outbox_bytes);
+    }
 }
 
 fn resolve_log(typed: &RawConfig) -> Result<Log, ConfigError> {

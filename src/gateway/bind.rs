@@ -3,7 +3,10 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
 use super::ServeError;
@@ -61,6 +64,15 @@ fn bound(address: SocketAddr) -> io::Result<OwnedFd> {
     };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &address)?;
-    Ok(socket)
+    // The kernel tears rings down behind a process that was killed: for some milliseconds after its
+    // end, an accept in flight still holds the port that whoever restarts it asks for.
+    let deadline = Instant::now() + Duration::from_millis(limits::BIND_PATIENCE_MS);
+    loop {
+        match bind(&socket, &address) {
+            Err(Errno::ADDRINUSE) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(limits::BIND_RETRY_MS));
+            }
+            bound => return Ok(bound.map(|()| socket)?),
+        }
+    }
 }

@@ -126,6 +126,7 @@ class Gateway:
             env=kept | (environment or {}),
         )
         self.expected_exit = 0
+        self._logs_json = "log.format=json" in arguments
         self.stdout = Lines(self.process.stdout)
         self.stderr = Lines(self.process.stderr)
 
@@ -134,6 +135,12 @@ class Gateway:
         return self.process.pid
 
     def wait_until_serving(self):
+        if self._logs_json:
+            serving = self.stderr.wait_for('"message":"serving"')
+            assert serving, f"it ended before it served:\n{self.stderr.text()}"
+            line = json.loads(serving[0])
+            self.admin, self.clients = line["admin"], line["clients"]
+            return self
         metrics = self.stdout.wait_for(r"^  metrics ")
         assert metrics, f"it ended before it served:\n{self.stderr.text()}"
         self.admin = re.search(r"http://([^/]+)/", metrics[0])[1]

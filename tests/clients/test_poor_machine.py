@@ -15,6 +15,7 @@ import pytest
 
 import gateway as gateways
 import wire
+from scale import raise_open_files
 
 QUIET = ["--set", "limits.ping_interval=1h"]
 CHANNEL = "/raw?channel=news"
@@ -64,16 +65,9 @@ def crowd(address):
         yield clients
 
 
-def raise_open_files():
-    """This process holds the crowd's other ends."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert hard == resource.RLIM_INFINITY or hard > 2 * CROWD, f"ulimit -Hn is {hard}"
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * CROWD), hard))
-
-
 def test_without_descriptors_served_clients_do_not_notice_and_accepting_resumes(gateway):
-    raise_open_files()
+    # This process holds the crowd's other ends.
+    raise_open_files(CROWD)
     few = ["prlimit", f"--nofile={OPEN_FILES}:{OPEN_FILES}"]
     started = gateway("--dev", "--shards", "2", *QUIET, wrapper=few)
 

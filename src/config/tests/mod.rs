@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::keys::KEYS;
 use super::raw::RawConfig;
+use super::resolve::Machine;
 use super::*;
 use crate::protocol::channel::Audience;
 
@@ -40,7 +41,8 @@ impl Drop for TempFile {
 }
 
 fn on_two_cores(inputs: &Inputs) -> Result<Loaded, ConfigError> {
-    resolve::resolve(RawConfig::read(inputs)?, inputs, &[0, 1])
+    let machine = Machine { cores: &[0, 1], memory: u64::MAX };
+    resolve::resolve(RawConfig::read(inputs)?, inputs, machine)
 }
 
 fn from_file(text: &str) -> Result<Loaded, String> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::raw::RawConfig;
+use super::super::resolve::Machine;
 use super::super::*;
 use super::{TempFile, from_file, from_flags, inputs_of, on_two_cores};
 
@@ -73,7 +74,8 @@ fn lists_read_as_arrays_or_with_commas() {
 fn shards_are_one_per_core_unless_given() {
     let shards = |cores: &[usize], flags: &[(&str, &str)]| {
         let inputs = inputs_of(flags, &[]);
-        let loaded = resolve::resolve(RawConfig::read(&inputs).unwrap(), &inputs, cores);
+        let machine = Machine { cores, memory: u64::MAX };
+        let loaded = resolve::resolve(RawConfig::read(&inputs).unwrap(), &inputs, machine);
         loaded.map(|loaded| loaded.config.server.shards.get()).map_err(|error| error.to_string())
     };
     let many: Vec<usize> = (0..200).collect();
@@ -85,6 +87,22 @@ fn shards_are_one_per_core_unless_given() {
     assert!(shards(&[0], &[("server.shards", "65")]).is_err());
     let outside = shards(&[0, 2], &[("server.cpus", "0,1")]).unwrap_err();
     assert!(outside.starts_with("core 1 of server.cpus is not among"), "{outside}");
+}
+
+#[test]
+fn default_bounds_fit_the_memory_that_there_is() {
+    let bound = |memory: u64, flags: &[(&str, &str)]| {
+        let inputs = inputs_of(flags, &[]);
+        let machine = Machine { cores: &[0, 1], memory };
+        let typed = RawConfig::read(&inputs).unwrap();
+        resolve::resolve(typed, &inputs, machine).unwrap().config.limits.outbox_shard_bytes
+    };
+    let default = limits::OUTBOX_SHARD_BYTES_DEFAULT;
+    assert_eq!(bound(64 << 30, &[]), default);
+    assert_eq!(bound(256 << 20, &[]), 32 << 20, "a quarter, for two shards");
+    assert_eq!(bound(1 << 20, &[]), limits::OUTBOX_BYTES_DEFAULT, "one outbox fits");
+    // What is set is left as it is.
+    assert_eq!(bound(256 << 20, &[("limits.outbox_shard_bytes", "1GiB")]), default);
 }
 
 #[test]
