@@ -40,7 +40,7 @@ const EXCEPTIONS: [(&str, &str); 4] = [
 fn what_tungstenite_takes_and_refuses() {
     let count = number("TIDEGATE_DIFFERENTIAL").unwrap_or(100_000);
     let seed = number("TIDEGATE_FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
     for index in 0..count {
         let mut random = fastrand::Rng::with_seed(seed.wrapping_add(index));
@@ -57,7 +57,7 @@ fn what_tungstenite_takes_and_refuses() {
         });
         *seen.entry(verdict).or_default() += 1;
     }
-    println!("differential {count}: {seen:?}");
+    eprintln!("differential {count}: {seen:?}");
     if count >= 100_000 {
         let verdicts = EXCEPTIONS.iter().map(|(name, _)| *name).chain(["taken", "refused"]);
         for verdict in verdicts {
@@ -70,7 +70,7 @@ fn what_tungstenite_takes_and_refuses() {
 fn cutting_changes_nothing() {
     let count = number("TIDEGATE_DIFFERENTIAL").unwrap_or(100_000);
     let seed = number("TIDEGATE_FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     for index in 0..count {
         let mut random = fastrand::Rng::with_seed(seed.wrapping_add(index));
         let stream = Stream::random(&mut random);
@@ -80,7 +80,7 @@ fn cutting_changes_nothing() {
         assert_eq!(ours(&stream, &cuts), whole, "{}", label());
         assert_eq!(by_piece(&stream, &cuts), whole, "{}, by piece", label());
     }
-    println!("cutting {count}: nothing changed");
+    eprintln!("cutting {count}: nothing changed");
 }
 
 /// What was said, and how it ended.
