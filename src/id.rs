@@ -92,6 +92,42 @@ impl fmt::Display for ClientKey {
     }
 }
 
+/// What a client alone is told of itself: its id and a secret. Who shows it is that client, which
+/// others see in presence by id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SessionKey {
+    /// Who it is.
+    pub client: ClientKey,
+    /// What proves it.
+    pub secret: u128,
+}
+
+impl SessionKey {
+    /// The key that is written so; `None` if none is.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (client, secret) = text.rsplit_once('-')?;
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if secret.len() != 32 || !secret.as_bytes().iter().all(is_digit) {
+            return None;
+        }
+        let secret = u128::from_str_radix(secret, 16).ok()?;
+        Some(Self { client: ClientKey::parse(client)?, secret })
+    }
+}
+
+impl fmt::Display for SessionKey {
+    /// The id, a dash and 32 lower-case hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:032x}", self.client, self.secret)
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-[secret]", self.client)
+    }
+}
+
 /// A channel's name, shared between threads. Compared and hashed as text.
 pub type ChannelName = Arc<str>;
 

@@ -351,6 +351,8 @@ pub mod id;
 pub mod lifecycle;
 pub mod limits;
 pub mod mail;
+#[doc(hidden)]
+pub mod planted;
 pub mod protocol;
 pub mod publication;
 pub mod ring;

@@ -2,6 +2,10 @@
 //!
 //! Values an operator may change are defaults here and checked in `config`; the others are fixed.
 
+mod notices;
+
+pub use notices::*;
+
 /// Connections of one process, default. A table slot costs nothing until it is used; the bound
 /// keeps a storm from eating the memory that served clients need.
 pub const CONNECTIONS_DEFAULT: u32 = 1_000_000;
@@ -48,6 +52,9 @@ pub const CHANNELS_PER_SHARD_MAX: usize = 1 << 20;
 /// Bytes of history the process keeps, default, spread evenly over its shards; past it the oldest
 /// entries of the stream that was not used for longest go first, counted.
 pub const HISTORY_BYTES_DEFAULT: usize = 512 * 1024 * 1024;
+
+/// Least memory for history that may be configured; tests run with it.
+pub const HISTORY_BYTES_MIN: usize = 64 * 1024;
 
 /// Publications one recovery hands out; who missed more is told that it is not recovered.
 pub const RECOVERY_MAX: usize = 300;
@@ -117,6 +124,10 @@ pub const MAILBOX_LEN_DEFAULT: usize = 1_024;
 /// Deliveries a fan-out makes, connections a teardown closes, in one turn of a shard, so that no
 /// channel holds up the others for longer than about 5 ms.
 pub const WORK_PER_TURN: usize = 1_024;
+
+/// Frames looked at in one outbox, for publications that may be dropped, that count as one delivery
+/// of [`WORK_PER_TURN`]: about as much work.
+pub const OUTBOX_LOOKS_PER_DELIVERY: usize = 64;
 
 /// Deeds of backends to clients that one shard has not finished; what is more is refused. Each
 /// holds the ids of the clients it is still to be done to.
@@ -263,9 +274,10 @@ pub const CHANNEL_PATTERN_MAX: usize = CHANNEL_NAME_MAX;
 /// they are sent; who wants more asks for parts.
 pub const API_ANSWER_MAX: usize = 16 * 1024 * 1024;
 
-/// Levels of arrays and objects in a publication's JSON: what common parsers take without a
-/// setting, so that no publisher hands subscribers a text that breaks theirs.
-pub const JSON_DEPTH_MAX: usize = 128;
+/// Levels of arrays and objects in a publication's JSON, so that no publisher hands subscribers a
+/// text that breaks theirs: 127 are what common parsers take without a setting, and the deepest
+/// message around a publication, history within a batch, has six.
+pub const JSON_DEPTH_MAX: usize = 120;
 
 /// Seconds an HTTP API client has for its whole request body, never reset by a byte.
 pub const API_BODY_TIMEOUT_S: u64 = 10;
@@ -409,7 +421,7 @@ pub const MAILBOX_LEN_MAX: usize = 1 << 16;
 /// Most fragments that may be configured: a message of the largest size in fragments of one byte.
 pub const FRAGMENTS_MAX: u32 = MESSAGE_SIZE_MAX as u32;
 
-/// Largest outbox of one client, and budget of a shard, that may be configured.
+/// Largest outbox of one client, budget of a shard, and history, that may be configured.
 pub const OUTBOX_BYTES_MAX: usize = 1 << 40;
 
 /// Bytes of a token: a request head, where tokens of the raw protocol stand, holds no more.

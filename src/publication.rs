@@ -12,6 +12,7 @@ use std::time::Instant;
 
 pub use entry::{ClientInfo, Draft, Entry, PublishOptions, Tags};
 
+use crate::frame::DropPolicy;
 use crate::id::ChannelName;
 use crate::limits;
 use crate::ws::{MessageKind, encode};
@@ -123,13 +124,25 @@ pub struct Publication {
     pub entry: Arc<Entry>,
     /// When the gateway took the publish: the start of the delivery histogram.
     pub accepted_at: Instant,
+    /// Whether and when those who do not keep up may miss it.
+    pub drop_policy: Option<DropPolicy>,
     json: OnceLock<Arc<[u8]>>,
-    /// `None` inside: not worth having.
-    compressed_raw: OnceLock<Option<Arc<[u8]>>>,
+    /// Of each form. `None` inside: not worth having.
+    compressed: [OnceLock<Option<Arc<[u8]>>>; 2],
+}
+
+/// A wire form: how subscribers of one protocol get a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The payload as a message.
+    Raw,
+    /// A push of the Centrifuge protocol in JSON.
+    Json,
 }
 
 impl Publication {
-    /// `entry` of `channel`. Forms other than the raw one are built when they are first asked for.
+    /// `entry` of `channel`, which nobody may miss. Forms other than the raw one are built when
+    /// they are first asked for.
     pub fn new(
         channel: ChannelName,
         epoch: Epoch,
@@ -141,9 +154,15 @@ impl Publication {
             epoch,
             entry,
             accepted_at,
+            drop_policy: None,
             json: OnceLock::new(),
-            compressed_raw: OnceLock::new(),
+            compressed: [const { OnceLock::new() }; 2],
         }
+    }
+
+    /// The same for a channel with this policy.
+    pub fn with_drop_policy(self, drop_policy: Option<DropPolicy>) -> Self {
+        Self { drop_policy, ..self }
     }
 
     /// Its position; offset 0 if it is not part of the stream.
@@ -156,20 +175,28 @@ impl Publication {
         self.entry.payload.frame()
     }
 
-    /// The raw protocol's frame with the message compressed (RFC 7692), or `None` if that is not
-    /// shorter. The first call has `deflate` compress the message; threads that ask meanwhile wait,
-    /// no longer than the same work would take them.
-    pub fn compressed_raw_frame(
+    /// A frame with its message compressed (RFC 7692), or `None` if that is not shorter. The first
+    /// call has `deflate` compress the message; threads that ask meanwhile wait, no longer than the
+    /// same work would take them.
+    ///
+    /// # Panics
+    /// If the form has no plain frame yet: [`Publication::json_frame`] comes first.
+    pub fn compressed_frame(
         &self,
+        form: Form,
         deflate: impl FnOnce(&[u8]) -> Vec<u8>,
     ) -> Option<&Arc<[u8]>> {
         let build = || {
-            let payload = &self.entry.payload;
-            let deflated = deflate(payload.bytes());
-            let is_shorter = deflated.len() < payload.bytes().len();
-            is_shorter.then(|| encode::shared_compressed_message(payload.kind(), &deflated))
+            let (kind, plain) = match form {
+                Form::Raw => (self.entry.payload.kind(), self.raw_frame()),
+                Form::Json => (MessageKind::Text, self.json.get().expect("the plain frame")),
+            };
+            let message = &plain[encode::header_len(plain)..];
+            let deflated = deflate(message);
+            let is_shorter = deflated.len() < message.len();
+            is_shorter.then(|| encode::shared_compressed_message(kind, &deflated))
         };
-        self.compressed_raw.get_or_init(build).as_ref()
+        self.compressed[form as usize].get_or_init(build).as_ref()
     }
 
     /// The push of the Centrifuge JSON protocol in a text frame, header included:

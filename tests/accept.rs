@@ -23,7 +23,10 @@ fn an_upgrade_is_handed_over_with_the_bytes_behind_its_head() {
 
     let handoff = running.handed_over();
     let channels = ["a".into(), "b".into()].into();
-    assert_eq!(handoff.entry, Entry::Raw(RawEntry { channels, publish: true, expire_at: None }));
+    assert_eq!(
+        handoff.entry,
+        Entry::Raw(RawEntry { channels, publish: true, expire_at: None, user: None })
+    );
     assert_eq!(handoff.leftover, b"\x81\x82\0\0\0\0hi");
     assert_eq!(String::from_utf8_lossy(&handoff.response), SWITCHING);
     assert_eq!(handoff.peer.to_string(), "127.0.0.1");

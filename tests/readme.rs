@@ -58,7 +58,7 @@ fn every_setting_shown_is_valid() {
 #[test]
 fn every_file_linked_to_exists() {
     let mut names = Vec::new();
-    for document in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+    for document in DOCUMENTS {
         let text = fs::read_to_string(root().join(document)).expect("the document exists");
         names.extend(text.split("](").skip(1).filter_map(|rest| {
             let (target, _) = rest.split_once(')')?;
@@ -84,6 +84,15 @@ fn readme() -> String {
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
+
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "RELIABILITY.md",
+];
 
 const METRICS_BEGIN: &str = "<!-- metrics:begin -->";
 const METRICS_END: &str = "<!-- metrics:end -->";

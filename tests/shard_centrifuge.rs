@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::limits;
-use tidegate::ws::{MessageKind, encode};
+use tidegate::protocol::centrifuge::code::Disconnect;
+use tidegate::ws::{CloseCode, MessageKind, encode};
 
 use scripted::centrifuge::{connected, frames, say, told, world};
-use scripted::masked;
+use scripted::{masked, server_close};
 
 /// What follows the reply to connect, after `text`.
 fn reply_to(text: &str) -> Vec<Value> {
@@ -158,6 +159,23 @@ fn replies_that_are_there_at_once_leave_in_one_frame() {
 }
 
 #[test]
+fn who_has_left_is_not_counted_by_the_next_command() {
+    let mut world = world(1, 64);
+    let conn = connected(&mut world);
+    let text = concat!(
+        "{\"id\":2,\"subscribe\":{\"channel\":\"full:a\"}}\n",
+        "{\"id\":3,\"unsubscribe\":{\"channel\":\"full:a\"}}\n",
+        "{\"id\":4,\"presence_stats\":{\"channel\":\"full:a\"}}\n",
+        "{\"id\":5,\"presence\":{\"channel\":\"full:a\"}}",
+    );
+    say(&mut world, conn, text);
+    let told = told(&mut world, conn);
+    let reply = |id: u64| told.iter().find(|line| line["id"] == id).expect("a reply");
+    assert_eq!(reply(4)["presence_stats"], json!({"num_clients": 0, "num_users": 0}));
+    assert_eq!(reply(5)["presence"], json!({"presence": {}}));
+}
+
+#[test]
 fn who_does_not_connect_is_stale() {
     let mut world = world(1, 64);
     let conn = world.connect_centrifuge();
@@ -192,4 +210,69 @@ fn pings_are_empty_objects_and_must_be_answered() {
     world.pass(Duration::from_millis(1_200));
     world.settle();
     assert_eq!(told(&mut world, conn).last(), Some(&json!(3012)));
+}
+
+#[test]
+fn pings_are_control_frames_for_those_who_ask_for_that() {
+    let ping = [0x89, 0];
+    let pong = [0x8A, 0x80, 1, 2, 3, 4];
+    let mut world = world(1, 64);
+    let conn = world.connect_pinged(true);
+    say(&mut world, conn, r#"{"id":1,"connect":{}}"#);
+    let reply = told(&mut world, conn).remove(0);
+    let connect = reply["connect"].as_object().expect("connected");
+    assert!(!connect.contains_key("ping") && !connect.contains_key("pong"), "{reply}");
+    let reply_len = world.received(conn).len();
+    for pings in 1..=3 {
+        world.pass(Duration::from_millis(25_100));
+        world.settle();
+        assert_eq!(world.received(conn)[reply_len..], ping.repeat(pings));
+        world.kernel().recv(conn, &pong);
+        world.settle();
+    }
+    world.pass(Duration::from_millis(25_100));
+    world.settle();
+    world.pass(Duration::from_millis(10_100));
+    world.settle();
+    let close = server_close(CloseCode::NO_PONG, "no pong");
+    assert_eq!(world.received(conn)[reply_len..], [&ping.repeat(4)[..], &close].concat());
+}
+
+#[test]
+fn one_kind_of_pong_does_not_stand_for_the_other() {
+    let pong = [0x8A, 0x80, 1, 2, 3, 4];
+    // A pong in a control frame answers no ping of the protocol.
+    let mut protocol_pings = world(1, 64);
+    let conn = connected(&mut protocol_pings);
+    protocol_pings.pass(Duration::from_millis(25_100));
+    protocol_pings.settle();
+    protocol_pings.kernel().recv(conn, &pong);
+    protocol_pings.settle();
+    protocol_pings.pass(Duration::from_millis(10_100));
+    protocol_pings.settle();
+    assert_eq!(told(&mut protocol_pings, conn).last(), Some(&json!(3012)));
+    // An empty object answers no control frame.
+    let mut frame_pings = world(1, 64);
+    let conn = frame_pings.connect_pinged(true);
+    say(&mut frame_pings, conn, r#"{"id":1,"connect":{}}"#);
+    let reply_len = frame_pings.received(conn).len();
+    frame_pings.pass(Duration::from_millis(25_100));
+    frame_pings.settle();
+    say(&mut frame_pings, conn, "{}");
+    let close = server_close(Disconnect::BadRequest.code(), Disconnect::BadRequest.reason());
+    assert_eq!(frame_pings.received(conn)[reply_len..], [&[0x89, 0][..], &close].concat());
+}
+
+#[test]
+fn a_pong_does_not_put_off_the_connect_command() {
+    for asked in [false, true] {
+        let mut world = world(1, 64);
+        let conn = world.connect_pinged(asked);
+        world.pass(Duration::from_millis(5_000));
+        world.kernel().recv(conn, &[0x8A, 0x80, 1, 2, 3, 4]);
+        world.settle();
+        world.pass(Duration::from_millis(5_100));
+        world.settle();
+        assert_eq!(told(&mut world, conn), [json!(3502)]);
+    }
 }

@@ -5,12 +5,14 @@ mod loopback;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Instant;
 
 use loopback::{Alone, PATIENCE, raw, settings};
 use tidegate::limits::MAILBOX_LEN_DEFAULT;
 use tidegate::mail::{Publish, Reply, Request};
 use tidegate::protocol::admission::Entry;
+use tidegate::protocol::channel::{Audience, ChannelOptions, Namespaces, SlowConsumer};
 use tidegate::publication::{Payload, PublishOptions};
 use tidegate::shard::ShardSettings;
 use tidegate::ws::{
@@ -101,6 +103,12 @@ impl Client {
         }
     }
 
+    fn send_plain(&mut self, text: &str) {
+        let mut frame = Vec::new();
+        encode::append_message_masked(&mut frame, MessageKind::Text, text.as_bytes(), [1, 2, 3, 4]);
+        self.stream.write_all(&frame).expect("room");
+    }
+
     fn send(&mut self, kind: MessageKind, deflated: &[u8]) {
         let mut frame = Vec::new();
         encode::append_compressed_message_masked(&mut frame, kind, deflated, [1, 2, 3, 4]);
@@ -163,6 +171,65 @@ fn a_publication_is_compressed_once_and_only_for_those_who_agreed() {
     assert!(counters.compression_output_bytes.get() < before as u64 / 3);
     assert_eq!(counters.compressed_connections.get(), 50);
     assert_eq!(counters.deliveries.get(), 1 + 20 * 51);
+}
+
+#[test]
+fn a_push_of_the_centrifuge_protocol_is_compressed_once_too() {
+    let options = ChannelOptions {
+        allow_subscribe: Audience::Anyone,
+        slow_consumer: SlowConsumer::Newest,
+        ..ChannelOptions::default()
+    };
+    let channels = Arc::new(Namespaces::new(options, []));
+    let mut alone = Alone::with(ShardSettings { channels, ..settings(MAILBOX_LEN_DEFAULT) });
+    let entry = Entry::Centrifuge { frame_pings: false };
+    let mut clients: Vec<_> = (0..40)
+        .map(|n| Client::new(&mut alone, entry.clone(), (n % 4 > 0).then_some(SHARED)))
+        .collect();
+    let mut raw = Client::new(&mut alone, raw(&["news"], false), Some(SHARED));
+    // What a client says may be compressed or not; what it alone is told is not.
+    let commands = "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"news\"}}";
+    for (n, client) in clients.iter_mut().enumerate() {
+        match n % 4 {
+            0 => client.send_plain(commands),
+            _ => client.send(MessageKind::Text, &deflated(commands.as_bytes())),
+        }
+        let mut told = String::new();
+        while told.lines().count() < 2 {
+            let said = client.next(&mut alone);
+            let Said::Message { compressed: false, payload } = said else { panic!("{said:?}") };
+            told.push_str(std::str::from_utf8(&payload).expect("text"));
+            told.push('\n');
+        }
+        assert!(told.ends_with("{\"id\":2,\"subscribe\":{}}\n"), "{told}");
+    }
+    assert_eq!(alone.stats.counters.messages_inflated.get(), 30);
+    // Several wait together: each is a message of its own all the same, between plain ones.
+    for round in 0..4 {
+        let numbers = 5 * round..5 * (round + 1);
+        numbers.clone().for_each(|n| publish(&mut alone, &Payload::binary(&prose(n))));
+        publish(&mut alone, &Payload::binary(b"[1]"));
+        for (n, client) in clients.iter_mut().enumerate() {
+            for number in numbers.clone() {
+                let said = client.next(&mut alone);
+                let Said::Message { compressed, payload } = said else { panic!("{said:?}") };
+                assert_eq!(compressed, n % 4 > 0);
+                let pub_start = b"{\"push\":{\"channel\":\"news\",\"pub\":{\"data\":";
+                let data = payload.strip_prefix(pub_start).expect("a push");
+                assert!(data.starts_with(&prose(number)));
+            }
+            let said = client.next(&mut alone);
+            assert!(matches!(said, Said::Message { compressed: false, .. }), "{said:?}");
+        }
+        for number in numbers {
+            let expected = Said::Message { compressed: true, payload: prose(number) };
+            assert_eq!(raw.next(&mut alone), expected);
+        }
+        raw.next(&mut alone);
+    }
+    // Once for each protocol.
+    assert_eq!(alone.stats.counters.messages_compressed.get(), 2 * 20);
+    assert_eq!(alone.stats.counters.publications_superseded.get(), 0);
 }
 
 #[test]

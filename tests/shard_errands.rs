@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::hub;
-use tidegate::id::{ConnId, ShardId};
+use tidegate::id::{ConnId, SessionKey, ShardId};
 use tidegate::limits;
 use tidegate::mail::{
     Deed, Delivery, Enrolment, Joined, Request, Selector, Steer, TokenResult, Unanswered, Verdict,
 };
-use tidegate::protocol::claims::ConnectClaims;
+use tidegate::protocol::claims::{ConnectClaims, Overrides};
 use tidegate::publication::{Epoch, Position};
 use tidegate::ws::CloseCode;
 use tokio::sync::oneshot;
@@ -48,9 +48,7 @@ fn enrolment(channel: &str) -> Enrolment {
         data: None,
         expire_at: None,
         since: None,
-        positioned: None,
-        recoverable: None,
-        notices: None,
+        overrides: Overrides::default(),
     }
 }
 
@@ -113,6 +111,34 @@ fn a_user_is_meant_with_all_connections_and_nobody_else() {
 }
 
 #[test]
+fn a_session_means_its_client_and_nobody_else() {
+    let mut world = world(1, 64);
+    let anns = [client_of(&mut world, "ann"), client_of(&mut world, "ann")];
+    let sessions = anns.map(|ann| {
+        let reply = told(&mut world, ann).remove(0);
+        let session = reply["connect"]["session"].as_str().expect("a session").to_owned();
+        assert!(session.starts_with(reply["connect"]["client"].as_str().expect("an id")));
+        SessionKey::parse(&session).expect("a session")
+    });
+    let [first, second] = sessions;
+    let guessed = SessionKey { secret: first.secret + 1, ..first };
+    let of_another = SessionKey { secret: second.secret, ..first };
+    for who in [
+        Selector { session: Some(guessed), ..Selector::default() },
+        Selector { session: Some(of_another), ..Selector::default() },
+        Selector { session: Some(first), client: Some(second.client), ..Selector::default() },
+        Selector { session: Some(first), user: Some("bob".into()), ..Selector::default() },
+    ] {
+        let mut done = steer(&mut world, who, disconnect());
+        assert_eq!(done.try_recv().expect("nobody is meant"), Ok(()));
+    }
+    let who = Selector { session: Some(first), user: Some("ann".into()), ..Selector::default() };
+    assert_eq!(steer(&mut world, who, disconnect()).try_recv().expect("an answer"), Ok(()));
+    assert_eq!(last(&mut world, anns[0]), 4000);
+    assert_eq!(told(&mut world, anns[1]).len(), 1);
+}
+
+#[test]
 fn a_client_is_told_until_when_it_may_stay_and_closed_after_that() {
     let mut world = world(1, 64);
     let ann = client_of(&mut world, "ann");
@@ -167,11 +193,8 @@ fn a_subscription_of_a_backend_has_its_own_info_and_ends_in_time() {
     wait(&mut world, ann, 4);
     assert_eq!(told(&mut world, ann).len(), lines.len(), "not yet");
     wait(&mut world, ann, 2);
-    let push = last(&mut world, ann);
-    assert_eq!(
-        (&push["push"]["channel"], &push["push"]["unsubscribe"]["code"]),
-        (&json!("news"), &json!(2501))
-    );
+    // It did not ask for it, so it could not ask again: it is to come back.
+    assert_eq!(last(&mut world, ann), 3006);
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod scripted;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tidegate::id::ShardId;
+use tidegate::id::{ChannelName, ConnId, ShardId};
 use tidegate::mail::Request;
 use tidegate::ring::{CloseHow, Fault, RecvOutcome};
 use tidegate::ws::CloseCode;
@@ -176,6 +176,27 @@ fn a_stopped_reader_that_never_reads_is_reset() {
 
 /// Pieces of every length cut the messages, sends are short, the receive ends and is cancelled at
 /// awkward moments: the echo is byte for byte what was sent.
+/// Publications of one channel wait behind the 101 until the owner of another has answered.
+#[test]
+fn who_is_too_slow_before_its_101_is_told_so_behind_it() {
+    let mut world = World::new(Options { shards: 2, outbox_bytes: 200, ..Options::default() });
+    let [near, far] = [ShardId(0), ShardId(1)].map(|owner| world.channel_of(owner));
+    world.hand_over_raw(&[&near, &far], b"");
+    world.settle();
+    let conn = world.newest();
+    let results: Vec<_> = (0..2).map(|_| world.publish(&near, &long("p"))).collect();
+    world.settle();
+    assert_eq!(results.len(), 2);
+    assert_eq!(world.stats.counters.slow_consumers_disconnected.get(), 1);
+    let received = world.received(conn);
+    let expected = [server_message(&long("p")), server_close(CloseCode::SLOW, "slow consumer")];
+    assert_eq!(received, expected.concat());
+    world.answer_interest(&far);
+    world.kernel().recv_end(conn);
+    world.settle();
+    world.assert_empty();
+}
+
 #[test]
 fn a_paused_echo_reader_loses_and_reorders_nothing() {
     let mut world = World::new(NARROW);
@@ -208,8 +229,9 @@ fn a_paused_echo_reader_loses_and_reorders_nothing() {
     assert_eq!(world.stats.counters.slow_consumers_disconnected.get(), 0);
 }
 
-#[test]
-fn a_parked_publish_resumes_in_order_once_its_owner_has_room() {
+/// A client that publishes more than its channel's owner has room for, and is not read any more; with
+/// what it publishes, and a channel that is its own shard's.
+fn parked() -> (World, ConnId, Vec<String>, ChannelName) {
     let options = Options { shards: 2, lane_len: 4, ..Options::default() };
     let mut world = World::new(options);
     let local = world.channel_of(ShardId(0));
@@ -225,6 +247,12 @@ fn a_parked_publish_resumes_in_order_once_its_owner_has_room() {
     world.settle();
     assert_eq!(world.stats.counters.reads_paused.get(), 1);
     assert!(!world.kernel().is_armed(conn), "not read while its publish is parked");
+    (world, conn, texts, local)
+}
+
+#[test]
+fn a_parked_publish_resumes_in_order_once_its_owner_has_room() {
+    let (mut world, conn, texts, _) = parked();
     let mut got = Vec::new();
     while let Some(request) = world.others[0].requests_in[0].pop() {
         let Request::Publish(publish) = request else { panic!("not a publish: {request:?}") };
@@ -237,6 +265,18 @@ fn a_parked_publish_resumes_in_order_once_its_owner_has_room() {
     }
     assert_eq!(got, texts);
     assert!(world.kernel().is_armed(conn));
+}
+
+#[test]
+fn a_parked_publish_of_a_client_that_is_gone_is_counted() {
+    let (mut world, conn, _, local) = parked();
+    world.kernel().sends = Habit::Held;
+    let _result = world.publish(&local, "to nobody any more");
+    world.settle();
+    assert_eq!(world.stats.counters.publishes_abandoned.get(), 0);
+    world.kernel().fail_send(conn, Fault::PeerGone(Errno::PIPE));
+    world.settle();
+    assert_eq!(world.stats.counters.publishes_abandoned.get(), 1);
 }
 
 /// More subscribers than a turn serves, one of whom leaves in between: everyone else gets it once.

@@ -70,6 +70,9 @@ struct Switch {
 impl Claims {
     /// What it says about a connection at `now`.
     pub(super) fn into_connect(self, now: u64) -> Result<ConnectClaims, TokenRefused> {
+        if self.text("channel", &self.channel)?.is_some_and(|name| !name.is_empty()) {
+            return Err(TokenRefused::ForSubscription);
+        }
         Ok(ConnectClaims {
             user: self.user()?,
             expire_at: self.end(now)?,
@@ -148,12 +151,13 @@ impl Claims {
         }
     }
 
-    /// `subs`, then those of `channels` that are not among them.
+    /// `subs`, then those of `channels` that are not among them; one more than a client may have
+    /// says that there are too many.
     fn subscriptions(&self) -> Result<Box<[ServerSubscription]>, TokenRefused> {
         let subs: BTreeMap<String, Sub> = read("subs", &self.subs)?.unwrap_or_default();
         let channels: Vec<String> = read("channels", &self.channels)?.unwrap_or_default();
         let mut all = Vec::new();
-        for (channel, sub) in &subs {
+        for (channel, sub) in subs.iter().take(limits::CHANNELS_PER_CONNECTION_MAX + 1) {
             all.push(ServerSubscription {
                 channel: channel_name("subs", channel)?,
                 info: json("subs", &sub.info, "subs", &sub.b64info)?,
@@ -162,21 +166,13 @@ impl Claims {
             });
         }
         for channel in &channels {
-            if all.iter().any(|one| *one.channel == **channel) {
-                continue;
-            }
-            all.push(ServerSubscription {
-                channel: channel_name("channels", channel)?,
-                info: None,
-                data: None,
-                overrides: Overrides::default(),
-            });
             if all.len() > limits::CHANNELS_PER_CONNECTION_MAX {
-                return Err(TokenRefused::ClaimMalformed("channels"));
+                break;
             }
-        }
-        if all.len() > limits::CHANNELS_PER_CONNECTION_MAX {
-            return Err(TokenRefused::ClaimMalformed("subs"));
+            let channel = channel_name("channels", channel)?;
+            if all.iter().all(|one| one.channel != channel) {
+                all.push(ServerSubscription::plain(channel));
+            }
         }
         Ok(all.into())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode, Uri, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -17,6 +17,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, PublicKeyUse};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::https::{self, chain};
 use super::token::IssuerKey;
 use crate::config::PublicKey;
 use crate::limits;
@@ -60,14 +61,7 @@ impl Fetcher {
     /// # Errors
     /// The address is https and this machine has no certificates to trust.
     pub(super) fn new(address: Uri) -> io::Result<Self> {
-        let builder = HttpsConnectorBuilder::new();
-        let builder = if address.scheme_str() == Some("https") {
-            builder.with_native_roots()?
-        } else {
-            builder.with_tls_config(no_tls())
-        };
-        let connector = builder.https_or_http().enable_http1().build();
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = Client::builder(TokioExecutor::new()).build(https::connector(&address)?);
         Ok(Self { client, address })
     }
 
@@ -98,24 +92,6 @@ impl Fetcher {
             Err(error) => Err(FetchError::Broken(error)),
         }
     }
-}
-
-/// Nothing is trusted: for addresses that are not https, which never use it.
-fn no_tls() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
-}
-
-/// An error with its causes, which say what really happened.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// The keys of a set that can check tokens. What is not understood is passed over, as RFC 7517

@@ -5,12 +5,16 @@
 //! anywhere else. While an issuer's keys are fetched only the tokens that need them wait; a key
 //! server that does not answer fails those, and nothing else.
 //!
+//! Beside it [`Notices`] tells a backend what has happened, on a thread of its own.
+//!
 //! Invariants: nothing a token says decides which address is asked; the address is asked at most
 //! once per [`limits::JWKS_INTERVAL_MIN_S`]; every question gets one answer.
 
 mod claims;
 mod desk;
+mod https;
 mod jwks;
+mod notices;
 pub mod sign;
 pub mod token;
 
@@ -21,6 +25,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+pub use notices::Notices;
 
 use crate::config::{PublicKeys, Token};
 use crate::limits;

@@ -7,7 +7,7 @@ use super::raw::RawConfig;
 use super::resolve::conflict;
 use crate::limits;
 use crate::protocol::channel::{
-    Audience, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery,
+    Audience, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery, SlowConsumer,
 };
 
 /// The options of every channel. With `dev` unknown namespaces have those of `[channel]`.
@@ -18,7 +18,25 @@ pub(super) fn resolve(typed: &RawConfig, dev: bool) -> Result<Namespaces, Config
         named.push((name.as_str().into(), resolve_one(typed)?));
     }
     let namespaces = Namespaces::new(plain, named);
-    Ok(if dev { namespaces.for_development(plain) } else { namespaces })
+    let namespaces = if dev { namespaces.for_development(plain) } else { namespaces };
+    resolve_personal(typed, namespaces)
+}
+
+/// Gives every user a channel of its own, if that is wanted.
+fn resolve_personal(typed: &RawConfig, namespaces: Namespaces) -> Result<Namespaces, ConfigError> {
+    let namespace = Some(typed.text("client.personal_namespace")?).filter(|name| !name.is_empty());
+    if !typed.switch("client.personal_channel")? {
+        return Ok(namespaces);
+    }
+    let namespaces = namespaces.with_personal_channels(namespace);
+    let example = namespaces.personal_channel("user").ok().flatten().unwrap_or_default();
+    match namespaces.options(&example) {
+        Ok(options) if options.format == Format::Json => Ok(namespaces),
+        _ => {
+            let keys = ["client.personal_namespace", "client.personal_channel"];
+            Err(conflict(typed, Conflict::PersonalChannelsClosed, keys))
+        }
+    }
 }
 
 fn resolve_one(typed: &RawConfig) -> Result<ChannelOptions, ConfigError> {
@@ -33,12 +51,27 @@ fn resolve_one(typed: &RawConfig) -> Result<ChannelOptions, ConfigError> {
         let keys = ["channel.recovery", "channel.history_size"];
         return Err(conflict(typed, Conflict::RecoveryWithoutHistory, keys));
     }
+    let positioning = typed.switch("channel.positioning")?;
+    let slow_consumer = match typed.word("channel.slow_consumer", SLOW_CONSUMERS)? {
+        "drop_oldest" => SlowConsumer::DropOldest,
+        "newest" => SlowConsumer::Newest,
+        _ => SlowConsumer::Disconnect,
+    };
+    if slow_consumer != SlowConsumer::Disconnect {
+        let recovers = !matches!(recovery, Recovery::Off | Recovery::Cache);
+        for (holds, key) in [(recovers, "channel.recovery"), (positioning, "channel.positioning")] {
+            if holds {
+                let keys = ["channel.slow_consumer", key];
+                return Err(conflict(typed, Conflict::DropsWithPosition, keys));
+            }
+        }
+    }
     Ok(ChannelOptions {
         presence: typed.switch("channel.presence")?,
         join_leave: typed.switch("channel.join_leave")?,
         history,
         recovery,
-        positioning: typed.switch("channel.positioning")?,
+        positioning,
         allow_subscribe: audience(typed, "channel.allow_subscribe", SUBSCRIBE_AUDIENCES)?,
         allow_publish: audience(typed, "channel.allow_publish", AUDIENCES)?,
         allow_presence: audience(typed, "channel.allow_presence", AUDIENCES)?,
@@ -47,6 +80,7 @@ fn resolve_one(typed: &RawConfig) -> Result<ChannelOptions, ConfigError> {
             "binary" => Format::Binary,
             _ => Format::Json,
         },
+        slow_consumer,
     })
 }
 
@@ -87,3 +121,5 @@ const SUBSCRIBE_AUDIENCES: &[&str] = &["false", "true", "user", "anyone"];
 const AUDIENCES: &[&str] = &["false", "subscriber", "true", "user", "anyone"];
 
 const FORMATS: &[&str] = &["json", "binary"];
+
+const SLOW_CONSUMERS: &[&str] = &["disconnect", "drop_oldest", "newest"];

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::notices::NoticesFault;
 use super::token_fault::{TokenFault, TokenWarning};
 use super::value::{bytes_text, duration_text};
 use crate::limits;
@@ -110,7 +111,8 @@ pub enum ConfigError {
     },
     /// A namespace whose name no channel could have.
     #[error(
-        "{at}: {name:?} is no name of a namespace; allowed: 1 to {} bytes without a colon",
+        "{at}: {name:?} is no name of a namespace; allowed: 1 to {} bytes without a colon, and no $ \
+         in front, which stands for private channels",
         limits::NAMESPACE_NAME_MAX
     )]
     NamespaceName {
@@ -148,6 +150,14 @@ pub enum ConfigError {
         at: Source,
         /// What is wrong.
         fault: Box<TokenFault>,
+    },
+    /// Notices could not be sent as they are to be.
+    #[error("{at}: {fault}")]
+    Notices {
+        /// Where the setting was made.
+        at: Source,
+        /// What is wrong.
+        fault: NoticesFault,
     },
 }
 
@@ -277,8 +287,12 @@ pub enum Conflict {
         /// The core.
         core: usize,
     },
+    /// No client could be subscribed to its personal channel.
+    PersonalChannelsClosed,
     /// Recovery is on and nothing is kept to recover from.
     RecoveryWithoutHistory,
+    /// Publications may be dropped, and subscribers count on a position without gaps.
+    DropsWithPosition,
     /// Publications would be forgotten before or with the stream they stand in.
     MetaBelowHistory {
         /// How long the stream's position is kept.
@@ -330,9 +344,19 @@ impl fmt::Display for Conflict {
                  reaches it could publish: set TIDEGATE_API_KEY or server.api_key_file, or bind \
                  server.admin to 127.0.0.1"
             ),
+            Self::PersonalChannelsClosed => f.write_str(
+                "no client could have a personal channel there: give that namespace a table \
+                 [namespace.NAME] with publication_format = \"json\", or change \
+                 client.personal_namespace",
+            ),
             Self::RecoveryWithoutHistory => f.write_str(
                 "recovery needs something to recover from: set both history_size and history_ttl, \
                  or recovery = false",
+            ),
+            Self::DropsWithPosition => f.write_str(
+                "a slow subscriber would miss publications and believe that it has them: set \
+                 recovery to \"cache\" or false and positioning = false, or slow_consumer = \
+                 \"disconnect\"",
             ),
             Self::MetaBelowHistory { meta, history } => write!(
                 f,
@@ -414,14 +438,20 @@ pub enum Warning {
         /// The limit of a publication.
         publication: usize,
     },
-    /// In `[token]`.
+    /// In `[token]`, or about another secret.
     Token(TokenWarning),
+    /// Notices go to another machine over a connection that anybody in between may read.
+    NoticesUnencrypted,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Token(warning) => warning.fmt(f),
+            Self::NoticesUnencrypted => f.write_str(
+                "hooks.notices.url is not https: whoever is on the way to it can read who \
+                 disconnects and from which channels",
+            ),
             Self::UnknownVariable { name, nearest } => write!(
                 f,
                 "environment variable {name:?} sets nothing{}",

@@ -9,6 +9,7 @@ mod channels;
 mod error;
 mod keys;
 mod memory;
+mod notices;
 mod origin;
 mod public_key;
 mod raw;
@@ -29,6 +30,7 @@ use rustix::thread::CpuSet;
 
 pub use error::{Allowed, ApiKeyFault, ConfigError, Conflict, Source, Warning};
 pub use keys::default_text;
+pub use notices::{Notices, NoticesFault};
 pub use public_key::PublicKey;
 pub use raw::{FlagSetting, Inputs};
 pub use token::{PublicKeys, Token};
@@ -92,6 +94,8 @@ pub struct Config {
     pub channels: Namespaces,
     /// With what tokens are checked; `None`: there are none.
     pub token: Option<Token>,
+    /// What a backend is told of; `None`: nothing.
+    pub notices: Option<Notices>,
     /// Log output.
     pub log: Log,
 }
@@ -167,6 +171,8 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Bytes all outboxes of a shard may hold.
     pub outbox_shard_bytes: usize,
+    /// Bytes of history the process may keep.
+    pub history_bytes: usize,
     /// From accept to the end of the request head.
     pub handshake_timeout: Duration,
     /// Between pings.
@@ -196,6 +202,7 @@ impl Default for Limits {
             publication_size: limits::PUBLICATION_SIZE_DEFAULT,
             outbox_bytes: limits::OUTBOX_BYTES_DEFAULT,
             outbox_shard_bytes: limits::OUTBOX_SHARD_BYTES_DEFAULT,
+            history_bytes: limits::HISTORY_BYTES_DEFAULT,
             handshake_timeout: Duration::from_secs(limits::HANDSHAKE_TIMEOUT_DEFAULT_S),
             ping_interval: Duration::from_secs(limits::PING_INTERVAL_DEFAULT_S),
             pong_timeout: Duration::from_secs(limits::PONG_TIMEOUT_DEFAULT_S),

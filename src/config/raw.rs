@@ -16,6 +16,7 @@ use super::error::{Allowed, ConfigError, Source, Warning};
 use super::keys::{self, KEYS, TABLES};
 use super::value::Value;
 use crate::limits;
+use crate::protocol::channel::PRIVATE;
 
 /// All that is typed: file, environment, flags.
 #[derive(Clone, Debug, Default)]
@@ -258,6 +259,7 @@ impl RawConfig {
     fn namespace_mut(&mut self, name: &str, at: &Source) -> Result<&mut Self, ConfigError> {
         let is_name = !name.is_empty()
             && name.len() <= limits::NAMESPACE_NAME_MAX
+            && !name.starts_with(PRIVATE)
             && !name.contains(|c: char| c == ':' || c.is_control());
         if !is_name {
             return Err(ConfigError::NamespaceName { at: at.clone(), name: name.to_owned() });
@@ -306,33 +308,30 @@ impl RawConfig {
         for (table, value) in document.get_ref() {
             let offset = table.span().start;
             let name = table.get_ref().as_ref();
-            let known = TABLES.iter().find(|(known, _)| *known == name);
-            match (value.get_ref(), known) {
-                (DeValue::Table(namespaces), _) if name == "namespace" => {
+            let is_known = TABLES.iter().any(|(known, _)| *known == name);
+            match value.get_ref() {
+                DeValue::Table(namespaces) if name == "namespace" => {
                     self.list_namespaces(namespaces, &at, &mut entries)?;
                 }
-                (DeValue::Table(keys), _) if known.is_some() || !keys.is_empty() => {
-                    entries.extend(keys.iter().map(|(key, value)| {
-                        let dotted = format!("{name}.{}", key.get_ref());
-                        (key.span().start, dotted, Value::from_toml(value.get_ref()))
-                    }));
+                DeValue::Table(keys) if is_known || !keys.is_empty() => {
+                    list_keys(name, keys, &mut entries);
                 }
-                (DeValue::Table(_), _) => {
+                DeValue::Table(_) => {
                     return Err(ConfigError::UnknownKey {
                         at: at(offset),
                         key: name.to_owned(),
                         nearest: keys::nearest_table(name),
                     });
                 }
-                (other, Some((known, _))) => {
+                other if is_known => {
                     return Err(ConfigError::BadValue {
                         at: at(offset),
-                        key: (*known).to_owned(),
+                        key: name.to_owned(),
                         found: Value::from_toml(other).to_string(),
                         allowed: Allowed::Table,
                     });
                 }
-                (other, None) => entries.push((offset, name.to_owned(), Value::from_toml(other))),
+                other => entries.push((offset, name.to_owned(), Value::from_toml(other))),
             }
         }
         // In the order of the file, so that the first fault is the one that is named.
@@ -346,6 +345,19 @@ impl RawConfig {
 
 /// One key of the file: where it stands, its dotted name, its value.
 type Entry = (usize, String, Value);
+
+/// Lists the keys of the table `name`, and those of the tables in it that are known.
+fn list_keys(name: &str, keys: &DeTable<'_>, entries: &mut Vec<Entry>) {
+    for (key, value) in keys {
+        let dotted = format!("{name}.{}", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(inner) if TABLES.iter().any(|(known, _)| *known == dotted) => {
+                list_keys(&dotted, inner, entries);
+            }
+            value => entries.push((key.span().start, dotted, Value::from_toml(value))),
+        }
+    }
+}
 
 impl RawConfig {
     /// Makes a namespace of each table and lists its keys.

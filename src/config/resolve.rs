@@ -10,7 +10,7 @@ use super::error::{Allowed, ConfigError, Conflict, Source, Warning};
 use super::raw::{Inputs, RawConfig};
 use super::{
     Compression, Config, Echo, Limits, Loaded, Log, LogFormat, Secret, Server, api_key, channels,
-    origin, token,
+    notices, origin, token,
 };
 use crate::limits;
 use crate::ws::{DecodeLimits, encode};
@@ -42,6 +42,7 @@ pub(super) fn resolve(
         },
         channels: channels::resolve(&typed, server.dev)?,
         token: token::resolve(&typed, &mut warnings)?,
+        notices: notices::resolve(&typed, &mut warnings)?,
         log: resolve_log(&typed)?,
         server,
         limits,
@@ -142,6 +143,8 @@ fn resolve_limits(typed: &RawConfig) -> Result<Limits, ConfigError> {
         publication_size: typed.bytes("limits.publication_size", 1..=limits::MESSAGE_SIZE_MAX)?,
         outbox_bytes: typed.bytes("limits.outbox_bytes", outbox.clone())?,
         outbox_shard_bytes: typed.bytes("limits.outbox_shard_bytes", outbox)?,
+        history_bytes: typed
+            .bytes("limits.history_bytes", limits::HISTORY_BYTES_MIN..=limits::OUTBOX_BYTES_MAX)?,
         handshake_timeout: typed.duration("limits.handshake_timeout", times.clone())?,
         ping_interval: typed.duration("limits.ping_interval", times.clone())?,
         pong_timeout: typed.duration("limits.pong_timeout", times)?,
@@ -166,6 +169,9 @@ fn fit_memory(typed: &RawConfig, memory: u64, shards: NonZeroU16, limits: &mut L
         let of_shard = share / usize::from(shards.get());
         limits.outbox_shard_bytes =
             limits.outbox_shard_bytes.min(of_shard).max(limits.outbox_bytes);
+    }
+    if typed.at("limits.history_bytes") == Source::Default {
+        limits.history_bytes = limits.history_bytes.min(share).max(limits::HISTORY_BYTES_MIN);
     }
 }
 
@@ -281,6 +287,6 @@ fn network(text: &str) -> Option<IpNet> {
 
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
-const TIME_MIN: Duration = Duration::from_millis(limits::TIME_MIN_MS);
+pub(super) const TIME_MIN: Duration = Duration::from_millis(limits::TIME_MIN_MS);
 
 const TIME_MAX: Duration = Duration::from_secs(limits::TIME_MAX_S);

@@ -85,20 +85,21 @@ pub(super) fn resolve(
     Ok(Some(token))
 }
 
-struct Reader<'a> {
-    typed: &'a RawConfig,
-    warnings: &'a mut Vec<Warning>,
+/// Reads texts and secrets.
+pub(super) struct Reader<'a> {
+    pub(super) typed: &'a RawConfig,
+    pub(super) warnings: &'a mut Vec<Warning>,
 }
 
 impl Reader<'_> {
     /// A text; empty is none.
-    fn text(&self, key: &'static str) -> Result<Option<Box<str>>, ConfigError> {
+    pub(super) fn text(&self, key: &'static str) -> Result<Option<Box<str>>, ConfigError> {
         let text = self.typed.text(key)?;
         Ok((!text.is_empty()).then(|| text.into()))
     }
 
     /// A secret from its key or from the file its other key names.
-    fn secret(
+    pub(super) fn secret(
         &mut self,
         key: &'static str,
         file_key: &'static str,
@@ -190,10 +191,7 @@ impl Reader<'_> {
                 Ok(PublicKeys::File(key))
             }
             (None, Some(url)) => {
-                let uri = url.parse::<Uri>().ok().filter(|uri| {
-                    uri.host().is_some_and(|host| !host.is_empty())
-                        && matches!(uri.scheme_str(), Some("http" | "https"))
-                });
+                let uri = address(&url);
                 let uri = uri.ok_or_else(|| self.fault(url_key, TokenFault::JwksUrl))?;
                 if uri.scheme_str() == Some("http") && !is_loopback(&uri) {
                     self.warn(TokenWarning::JwksUnencrypted);
@@ -283,7 +281,16 @@ fn read_file(path: &Path, size_max: u64) -> io::Result<(String, u32)> {
     Ok((text.map_err(|_| io::Error::other("it is not UTF-8 text"))?, mode))
 }
 
-fn is_loopback(uri: &Uri) -> bool {
+/// An address over http or https with a host.
+pub(super) fn address(text: &str) -> Option<Uri> {
+    text.parse::<Uri>().ok().filter(|uri| {
+        uri.host().is_some_and(|host| !host.is_empty())
+            && matches!(uri.scheme_str(), Some("http" | "https"))
+    })
+}
+
+/// Whether an address is one of this machine.
+pub(super) fn is_loopback(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())

@@ -146,7 +146,7 @@ impl fmt::Display for TokenWarning {
                 limits::TOKEN_SECRET_SIZE_GOOD
             ),
             Self::FileReadable { path } => {
-                write!(f, "others can read the secret of tokens in {path:?}: chmod 600 it")
+                write!(f, "others can read the secret in {path:?}: chmod 600 it")
             }
             Self::OnCommandLine { key } => write!(
                 f,

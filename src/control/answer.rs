@@ -110,8 +110,8 @@ pub(super) enum BadRequest {
     /// A field that must be there and say something.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// Neither user nor client.
-    #[error("user and client are both missing; give one of them or both")]
+    /// Neither user nor client nor session.
+    #[error("user, client and session are all missing; give one of them or more")]
     NobodyMeant,
     /// More client ids than a disconnect may spare.
     #[error("whitelist holds more than {} clients", limits::WHITELIST_MAX)]

@@ -14,7 +14,7 @@ use crate::id::ShardId;
 use crate::mail::Permits;
 use crate::stats::{
     AcceptorCounters, AuthCounters, BOUNDS_S, ControlCounters, Descriptor, HistogramSnapshot,
-    MetricKind, ShardCounters, Stats,
+    MetricKind, NoticeCounters, ShardCounters, Stats,
 };
 
 /// The media type of [`text`].
@@ -119,6 +119,7 @@ fn walk(sink: &mut impl Sink, stats: &Stats, permits: &Permits, process: Option<
         None,
         std::iter::once(stats.auth.check.snapshot()),
     );
+    walk_counters(sink, NoticeCounters::descriptors(), None, &[stats.notices.values()]);
     walk_process(sink, process);
 }
 

@@ -3,7 +3,7 @@
 //! The order at start: probe io_uring, bind the admin port (a second instance stops there with its
 //! cause), bind the client port, build every shard and acceptor on its own thread, and only when
 //! all are ready listen for clients. The order at stop: close the clients, end the acceptors, then
-//! the shards, whose rings go away together, then control.
+//! the shards, whose rings go away together, then notices, which tells of all that, then control.
 
 mod announce;
 mod bind;

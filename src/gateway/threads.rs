@@ -12,14 +12,14 @@ use tokio::sync::oneshot;
 
 use super::{Event, ServeError, ring_sizes};
 use crate::accept::{Acceptor, AcceptorConfig, Stop};
-use crate::auth::Auth;
+use crate::auth::{Auth, Notices};
 use crate::config::{self, Config};
 use crate::control::{Control, Node, Settings};
 use crate::engine::Engine;
 use crate::id::Owners;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
-use crate::mail::{self, Permits, Post, Request, Sender, TokenDesk};
+use crate::mail::{self, NewsPlan, Permits, Post, Request, Sender, TokenDesk};
 use crate::protocol::ProtocolLimits;
 use crate::protocol::channel::Namespaces;
 use crate::ring::{RingFds, RingSizes, SetupError, UringDriver};
@@ -39,11 +39,14 @@ pub(super) struct Threads {
     control: JoinHandle<()>,
     /// Without keys for tokens there is none.
     auth: Option<JoinHandle<()>>,
+    /// Without a backend that is to be told there is none.
+    notices: Option<JoinHandle<()>>,
     listeners: Vec<mpsc::Sender<TcpListener>>,
     lanes: Vec<Sender<Request>>,
     stop_acceptors: Stop,
     stop_control: oneshot::Sender<()>,
     stop_auth: oneshot::Sender<()>,
+    stop_notices: oneshot::Sender<()>,
 }
 
 impl Threads {
@@ -57,13 +60,15 @@ impl Threads {
         let cpus = cpus(config);
         confine(&cpus)?;
         let shard_count = config.server.shards.get();
-        let wiring = mail::wire(shard_count, cpus.len(), config.limits.mailbox_len)
+        let mut wiring = mail::wire(shard_count, cpus.len(), config.limits.mailbox_len)
             .map_err(ServeError::resources("the mailboxes"))?;
         let owners = Owners::new(config.server.shards);
         let permits = Permits::new(shard_count, config.limits.connections);
         let stats = Stats::new(usize::from(shard_count), cpus.len());
         let admin_address = admin.local_addr().map_err(ServeError::resources("the admin port"))?;
 
+        let (stop_notices, notices_stopped) = oneshot::channel();
+        let notices = start_notices(config, &mut wiring.posts, &stats, notices_stopped, events)?;
         let channels = Arc::new(config.channels.clone());
         let plan =
             ShardPlan { config, owners: &owners, permits: &permits, stats: &stats, channels };
@@ -103,11 +108,13 @@ impl Threads {
             acceptors,
             control,
             auth,
+            notices,
             listeners,
             lanes: wiring.gateway,
             stop_acceptors,
             stop_control,
             stop_auth,
+            stop_notices,
         })
     }
 
@@ -133,6 +140,9 @@ impl Threads {
         join("acceptor", self.acceptors.drain(..))?;
         self.tell_shards(|| Request::Stop);
         join("shard", self.shards.drain(..))?;
+        // Nothing happens any more; what did is told. A dropped receiver has said why.
+        let _ = self.stop_notices.send(());
+        join("notices", self.notices)?;
         // Nobody asks any more. One that failed has said so; a dropped receiver is that.
         let _ = self.stop_auth.send(());
         join("auth", self.auth)?;
@@ -269,6 +279,7 @@ impl ShardPlan<'_> {
             tokens: self.config.token.is_some(),
             outbox_bytes: limits.outbox_bytes,
             outbox_shard_bytes: limits.outbox_shard_bytes,
+            history_bytes: limits.history_bytes,
             mailbox_len: limits.mailbox_len,
             compression: compression.unwrap_or_default(),
             seed,
@@ -408,4 +419,33 @@ fn start_auth(
             let _ = events.send(Event::Failed(error));
         }
     })
+}
+
+/// Starts the thread that tells a backend of what happens, if one is to be told, and has the shards
+/// of `posts` report to it.
+fn start_notices(
+    config: &Config,
+    posts: &mut [Post],
+    stats: &Stats,
+    stopped: oneshot::Receiver<()>,
+    events: &mpsc::Sender<Event>,
+) -> Result<Option<JoinHandle<()>>, ServeError> {
+    let Some(settings) = &config.notices else { return Ok(None) };
+    let vacated_delay_ms = u64::try_from(settings.vacated_delay.as_millis()).unwrap_or(u64::MAX);
+    let plan = NewsPlan {
+        disconnect: settings.disconnect,
+        unsubscribe: settings.unsubscribe,
+        vacated_delay_ms: settings.vacated.then_some(vacated_delay_ms),
+    };
+    let news = mail::carry_news(posts, plan);
+    let notices = Notices::new(settings, news, stats.notices.clone())
+        .map_err(ServeError::resources("the certificates to trust hooks.notices.url with"))?;
+    let events = events.clone();
+    let body = move || {
+        if let Err(error) = notices.run(stopped) {
+            let (thread, cause) = ("notices".to_owned(), error.to_string());
+            let _ = events.send(Event::Failed(ServeError::Thread { thread, cause }));
+        }
+    };
+    spawn("notices".to_owned(), None, body).map(Some)
 }

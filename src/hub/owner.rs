@@ -30,16 +30,19 @@ impl Hub {
         Ok(stream.position)
     }
 
-    /// Owner: shard `from` does not listen any more.
-    pub fn on_disinterest(&mut self, name: &str, from: ShardId, now: u64) {
+    /// Owner: shard `from` does not listen any more. True if it was the last that did.
+    pub fn on_disinterest(&mut self, name: &str, from: ShardId, now: u64) -> bool {
         self.note_time(now);
-        let Some(id) = self.find_stream(name) else { return };
+        let Some(id) = self.find_stream(name) else { return false };
         let (stream, _) = self.stream_mut(id);
         // A stream that nobody listened to before is not in use now either.
-        if stream.interest.remove(from) {
-            self.heard_count -= usize::from(stream.interest.is_empty());
-            self.note_unheard(id, now);
+        if !stream.interest.remove(from) {
+            return false;
         }
+        let was_last = stream.interest.is_empty();
+        self.heard_count -= usize::from(was_last);
+        self.note_unheard(id, now);
+        was_last
     }
 
     /// Owner: who would get a publication of `name` now.

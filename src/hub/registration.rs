@@ -1,5 +1,7 @@
 //! What the owner of a channel knows of this shard's interest in it.
 
+use crate::planted::{Bug, is_planted};
+
 /// Interest told and answered. The owner's answers come in the order asked, so counting those
 /// still owed tells an answer to an older question from the one that matters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,7 +72,7 @@ impl Registration {
 
     /// Whether publications reach this shard without a gap from now on.
     pub(super) fn is_live(&self) -> bool {
-        self.told && self.answers_owed == 0
+        self.told && (self.answers_owed == 0 || is_planted(Bug::EarlyAnswer))
     }
 
     /// Whether the owner knows nothing of us and no answer is on its way.

@@ -11,7 +11,7 @@ fn member(slot: u32) -> Member {
 }
 
 fn room_for(channels_max: usize) -> HubLimits {
-    HubLimits { channels_max, ..HubLimits::of_one_in(1) }
+    HubLimits { channels_max, ..HubLimits::of_one_in(1, limits::HISTORY_BYTES_DEFAULT) }
 }
 
 fn publish(hub: &mut Hub, name: &ChannelName) -> Result<Published, ChannelsFull> {

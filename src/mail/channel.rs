@@ -34,6 +34,17 @@ pub struct Join {
     pub recover: Recover,
     /// Who it is, for presence and notices.
     pub info: Arc<ClientInfo>,
+    /// Who learns of it.
+    pub visibility: Visibility,
+}
+
+/// Who learns of a subscription: as the channel has it, unless a token or a backend says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Visibility {
+    /// Whoever asks who is there.
+    pub presence: bool,
+    /// Subscribers that want to know who comes and goes.
+    pub join_leave: bool,
 }
 
 /// The owner's answer to a [`Join`]. Everything numbered after it follows in the same lane.
@@ -56,6 +67,8 @@ pub struct Leave {
     pub channel: ChannelName,
     /// Whose it was.
     pub info: Arc<ClientInfo>,
+    /// Who learned of it.
+    pub visibility: Visibility,
 }
 
 /// Who came or went: a frame for the subscribers that asked for such news.

@@ -8,7 +8,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::flag::StarvedFlag;
 use super::token::{self, TokenDesk, TokenPost, TokenSender};
-use super::{Bell, Delivery, Request};
+use super::{Bell, Delivery, NewsSender, Request};
 use crate::id::ShardId;
 
 /// The producing end of one lane.
@@ -119,6 +119,8 @@ pub struct Post {
     pub deliveries_out: Vec<Option<Sender<Delivery>>>,
     /// Tokens going out to be checked; as many as this lane holds may be without an answer.
     pub tokens_out: TokenSender,
+    /// News for a backend; `None`, as from [`wire`]: nobody is told anything.
+    pub news_out: Option<NewsSender>,
 }
 
 impl Post {
@@ -163,6 +165,7 @@ pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Res
     for (shard, tokens_out) in shards().zip(tokens_out) {
         posts.push(Post {
             tokens_out,
+            news_out: None,
             shard,
             bell: Bell::new()?,
             requests_in: Vec::new(),

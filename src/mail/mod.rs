@@ -16,6 +16,7 @@ mod bell;
 mod channel;
 mod flag;
 mod lane;
+mod news;
 mod permit;
 mod steer;
 mod survey;
@@ -29,9 +30,10 @@ use tokio::sync::oneshot;
 
 pub use bell::Bell;
 pub use channel::{
-    Answer, Ask, AskReply, Asker, Join, Joined, Leave, Notice, Question, Subscriber,
+    Answer, Ask, AskReply, Asker, Join, Joined, Leave, Notice, Question, Subscriber, Visibility,
 };
 pub use lane::{Post, Receiver, Sender, Wiring, wire};
+pub use news::{News, NewsDropped, NewsEvent, NewsPlan, NewsPost, NewsSender, Party, carry_news};
 pub use permit::{Permit, Permits};
 pub use steer::{Deed, Enrolment, Selector, Steer, SteerReply};
 pub use survey::{Found, Subject, Survey, Surveyed};

@@ -6,7 +6,8 @@ use tokio::sync::oneshot;
 
 use super::Unanswered;
 use crate::hub::Since;
-use crate::id::{ChannelName, ClientKey};
+use crate::id::{ChannelName, ClientKey, SessionKey};
+use crate::protocol::claims::Overrides;
 use crate::ws::CloseCode;
 
 /// A deed done to every client of a shard that is meant.
@@ -23,14 +24,16 @@ pub struct Steer {
 /// The way back to control.
 pub type SteerReply = oneshot::Sender<Result<(), Unanswered>>;
 
-/// Which clients of the Centrifuge protocol are meant; one of the first two fields at least says
-/// so, and both must fit.
+/// Which clients of the Centrifuge protocol are meant; one of the first three fields at least says
+/// so, and all must fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     /// Clients of this user.
     pub user: Option<Arc<str>>,
     /// This client.
     pub client: Option<ClientKey>,
+    /// The client that was told this.
+    pub session: Option<SessionKey>,
     /// These clients are not meant.
     pub spared: Vec<ClientKey>,
 }
@@ -73,10 +76,6 @@ pub struct Enrolment {
     pub expire_at: Option<u64>,
     /// What came after this is wanted too.
     pub since: Option<Since>,
-    /// Whether it is positioned, if not as the channel has it.
-    pub positioned: Option<bool>,
-    /// Whether it is recoverable, if not as the channel has it.
-    pub recoverable: Option<bool>,
-    /// Whether it is told who comes and goes, if the channel has that.
-    pub notices: Option<bool>,
+    /// What differs from the channel's options.
+    pub overrides: Overrides,
 }

@@ -57,6 +57,18 @@ pub enum Format {
     Binary,
 }
 
+/// What becomes of a subscriber that does not keep up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlowConsumer {
+    /// It is disconnected, and may come back.
+    #[default]
+    Disconnect,
+    /// It misses the publications that have waited for it longest.
+    DropOldest,
+    /// Of what waits for it, it gets the newest publication of each channel.
+    Newest,
+}
+
 /// Everything an operator says about a group of channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChannelOptions {
@@ -80,6 +92,8 @@ pub struct ChannelOptions {
     pub allow_history: Audience,
     /// What publications hold.
     pub format: Format,
+    /// What becomes of a subscriber that does not keep up.
+    pub slow_consumer: SlowConsumer,
 }
 
 /// Who asks.
@@ -119,6 +133,8 @@ pub struct Namespaces {
     everyone_is_user: bool,
     /// Somewhere anyone may subscribe or publish.
     is_open_somewhere: bool,
+    /// What stands before the user in the name of a personal channel; `None`: there are none.
+    personal: Option<Box<str>>,
 }
 
 impl Namespaces {
@@ -142,14 +158,35 @@ impl Namespaces {
         Self { unknown: Some(Arc::new(unknown)), everyone_is_user: true, ..self }
     }
 
-    /// The options of `channel`; what is before its first colon is the namespace.
+    /// Every user has a channel that it is subscribed to from its connect on: `#USER`, or
+    /// `NAMESPACE:#USER`.
+    pub fn with_personal_channels(self, namespace: Option<&str>) -> Self {
+        let before = namespace.map_or_else(|| "#".into(), |namespace| format!("{namespace}:#"));
+        Self { personal: Some(before.into()), ..self }
+    }
+
+    /// The channel of this user alone, if users have one.
+    ///
+    /// # Errors
+    /// [`Denied::NameRestricted`]: by its name the channel would be of others, too.
+    pub fn personal_channel(&self, user: &str) -> Result<Option<String>, Denied> {
+        let Some(before) = self.personal.as_ref().filter(|_| !user.is_empty()) else {
+            return Ok(None);
+        };
+        if user.contains(['#', ',']) {
+            return Err(Denied::NameRestricted);
+        }
+        Ok(Some(format!("{before}{user}")))
+    }
+
+    /// The options of `channel`, those of its namespace.
     ///
     /// # Errors
     /// [`Denied::UnknownNamespace`].
     pub fn options(&self, channel: &str) -> Result<&Arc<ChannelOptions>, Denied> {
-        match channel.split_once(':') {
+        match namespace(channel) {
             None => Ok(&self.plain),
-            Some((namespace, _)) => {
+            Some(namespace) => {
                 let named = self.named.get(namespace).or(self.unknown.as_ref());
                 named.ok_or(Denied::UnknownNamespace)
             }
@@ -238,9 +275,19 @@ impl Namespaces {
     }
 }
 
+/// The namespace of `channel`, if it has one: what is before its first colon. The sign of a private
+/// channel stands before both, so that private channels may have a namespace's options, too.
+pub fn namespace(channel: &str) -> Option<&str> {
+    let name = channel.strip_prefix(PRIVATE).unwrap_or(channel);
+    name.split_once(':').map(|(namespace, _)| namespace)
+}
+
+/// What the names of private channels begin with.
+pub const PRIVATE: char = '$';
+
 /// Whether the name itself lets `who` in.
 fn is_name_open_to(channel: &str, who: Identity<'_>) -> bool {
-    if channel.starts_with('$') {
+    if channel.starts_with(PRIVATE) {
         return false;
     }
     match (channel.rsplit_once('#'), who) {

@@ -38,8 +38,8 @@ pub struct ConnectClaims {
     pub expire_at: Option<u64>,
     /// JSON that others see beside the user.
     pub info: Option<Arc<str>>,
-    /// What the client is subscribed to at once, at most `limits::CHANNELS_PER_CONNECTION_MAX`,
-    /// without duplicates.
+    /// What the client is subscribed to at once, without duplicates. More than
+    /// `limits::CHANNELS_PER_CONNECTION_MAX` are too many: such a client is disconnected.
     pub subscriptions: Box<[ServerSubscription]>,
     /// JSON for backends alone.
     pub meta: Option<Arc<str>>,
@@ -56,6 +56,13 @@ pub struct ServerSubscription {
     pub data: Option<Arc<str>>,
     /// What differs from the channel's options.
     pub overrides: Overrides,
+}
+
+impl ServerSubscription {
+    /// One as its channel has it.
+    pub fn plain(channel: ChannelName) -> Self {
+        Self { channel, info: None, data: None, overrides: Overrides::default() }
+    }
 }
 
 /// What a subscription token says.
@@ -149,6 +156,9 @@ pub enum TokenRefused {
     /// A claim is missing, or of another form or size than it must be.
     #[error("the token's claim {0:?} is missing or not what it must be")]
     ClaimMalformed(&'static str),
+    /// A subscription token, shown for a connection: it was made for less.
+    #[error("the token is for a subscription; get one for the connection")]
+    ForSubscription,
     /// A subscription token for another channel.
     #[error("the token is for another channel")]
     WrongChannel,

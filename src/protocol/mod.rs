@@ -26,7 +26,10 @@ pub enum Protocol {
         publish: bool,
     },
     /// The Centrifuge protocol in JSON.
-    Centrifuge,
+    Centrifuge {
+        /// Whether pings are control frames; else they are messages, and so are the answers.
+        frame_pings: bool,
+    },
 }
 
 /// What a client's message leads to.
@@ -59,7 +62,7 @@ impl Protocol {
         match self {
             Protocol::Echo => echo::react(message),
             Protocol::Raw { publish } => raw::react(message, publish, limits.publication_size),
-            Protocol::Centrifuge => centrifuge::react(message),
+            Protocol::Centrifuge { .. } => centrifuge::react(message),
         }
     }
 
@@ -72,15 +75,20 @@ impl Protocol {
                 Some(limits.client.message_size.min(limits.publication_size))
             }
             Protocol::Raw { publish: false } => None,
-            Protocol::Centrifuge => Some(limits.client.message_size),
+            Protocol::Centrifuge { .. } => Some(limits.client.message_size),
         }
+    }
+
+    /// Whether pings, and the pongs that answer them, are control frames (RFC 6455 section 5.5.2).
+    pub fn has_frame_pings(self) -> bool {
+        !matches!(self, Protocol::Centrifuge { frame_pings: false })
     }
 
     /// The limits its decoder works with.
     pub fn decode_limits(self, limits: &ProtocolLimits) -> &DecodeLimits {
         match self {
             Protocol::Echo => &limits.echo,
-            Protocol::Raw { .. } | Protocol::Centrifuge => &limits.client,
+            Protocol::Raw { .. } | Protocol::Centrifuge { .. } => &limits.client,
         }
     }
 }

@@ -96,6 +96,28 @@ fn each_frame_is_built_once_and_shared() {
 }
 
 #[test]
+fn each_form_is_compressed_once_by_itself() {
+    let epoch = Epoch::from_random(0);
+    let entry = Arc::new(entry(Payload::text("[1]")));
+    let publication = Publication::new("c".into(), epoch, entry, Instant::now());
+    publication.json_frame(|| {});
+    let push = r#"{"push":{"channel":"c","pub":{"data":[1]}}}"#;
+    for (form, message, deflated) in
+        [(Form::Raw, "[1]", &b"de"[..]), (Form::Json, push, b"deflated")]
+    {
+        let compress = |text: &[u8]| {
+            assert_eq!(text, message.as_bytes());
+            deflated.to_vec()
+        };
+        let first = publication.compressed_frame(form, compress).expect("shorter");
+        let again = publication.compressed_frame(form, |_| panic!("compressed twice"));
+        assert!(Arc::ptr_eq(first, again.expect("shorter")));
+        // FIN, RSV1, text; no mask.
+        assert_eq!(**first, [&[0xC1, deflated.len() as u8], deflated].concat());
+    }
+}
+
+#[test]
 fn an_epoch_is_read_back_from_its_text() {
     let epoch = Epoch::from_random(123_456_789);
     assert_eq!(Epoch::parse(epoch.as_str()), Some(epoch));

@@ -16,7 +16,7 @@ mod outbox;
 use std::time::Duration;
 
 pub use keepalive::{Keepalive, KeepaliveStep, KeepaliveTimes};
-pub use outbox::{Outbox, OutboxFull};
+pub use outbox::{Dropped, Outbox, OutboxFull};
 
 use crate::limits;
 use crate::ws::{CloseCode, DecodeLimits, Decoded, Decoder, ProtocolError, Role, encode};

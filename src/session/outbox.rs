@@ -1,9 +1,14 @@
 //! What waits to be sent to one connection.
 
+mod dropping;
+
 use std::collections::VecDeque;
+
+pub use dropping::Dropped;
 
 use crate::frame::FrameBytes;
 use crate::limits;
+use crate::planted::{Bug, is_planted};
 
 /// Frames in order, with the bytes they hold.
 ///
@@ -74,6 +79,18 @@ impl Outbox {
         }
     }
 
+    /// Adds everything that waits in `other`, whatever the limit: it was minded there.
+    pub fn append(&mut self, other: Outbox) {
+        debug_assert!(!other.is_sending(), "what is in flight stays where it is");
+        self.waiting_len += other.waiting_len;
+        for item in other.first.into_iter().chain(other.more) {
+            match self.first {
+                None => self.first = Some(item),
+                Some(_) => self.more.push_back(item),
+            }
+        }
+    }
+
     /// Counts bytes appended through [`Outbox::tail_mut`].
     pub fn note_added(&mut self, len: usize) {
         self.waiting_len += len;
@@ -83,7 +100,7 @@ impl Outbox {
     /// gathered buffer of `limits::SEND_GATHER_MAX` bytes. `None` while a send is in flight or
     /// nothing waits. `spare` provides an empty vector to gather into.
     pub fn take_send(&mut self, spare: impl FnOnce() -> Vec<u8>) -> Option<FrameBytes> {
-        if self.in_flight_len > 0 {
+        if self.in_flight_len > 0 && !is_planted(Bug::TwoSends) {
             return None;
         }
         let first = self.pop()?;
@@ -140,10 +157,10 @@ impl Outbox {
     fn gather(&mut self, first: FrameBytes, spare: Vec<u8>) -> FrameBytes {
         let mut bytes = match first {
             FrameBytes::Owned(bytes) => bytes,
-            FrameBytes::Shared(frame) => {
+            FrameBytes::Shared(_) | FrameBytes::Droppable(_) => {
                 let mut bytes = spare;
                 debug_assert!(bytes.is_empty());
-                bytes.extend_from_slice(&frame);
+                bytes.extend_from_slice(first.as_slice());
                 bytes
             }
         };
@@ -195,6 +212,25 @@ mod tests {
         assert!(outbox.take_send(Vec::new).is_none(), "one send in flight");
         outbox.note_sent();
         assert!(outbox.is_idle());
+    }
+
+    #[test]
+    fn what_waited_elsewhere_is_added_in_order() {
+        for before in [0, 1, 2] {
+            let mut outbox = Outbox::default();
+            let mut other = Outbox::default();
+            for fill in 0..before {
+                outbox.push(shared(1, fill), 100).expect("room");
+            }
+            other.push(shared(1, 7), 100).expect("room");
+            other.tail_mut(Vec::new).push(8);
+            other.note_added(1);
+            outbox.append(other);
+            assert_eq!(outbox.total_len(), usize::from(before) + 2);
+            let send = outbox.take_send(Vec::new).expect("some wait");
+            assert_eq!(send.as_slice(), [&[0, 1][..usize::from(before)], &[7, 8]].concat());
+            assert!(outbox.is_empty());
+        }
     }
 
     #[test]

@@ -1,21 +1,24 @@
 //! permessage-deflate on a shard: states of zlib, and what is compressed and inflated with them.
 //!
-//! Connections of `/raw` have no state of their own: their messages are inflated, and publications
-//! compressed, with states the whole shard shares. Those of `/echo` get what was agreed on, their
-//! own states with context takeover, made for the first message that needs one.
+//! Connections for which publications alone are compressed have no state of their own: their
+//! messages are inflated, and publications compressed, with states the whole shard shares. What a
+//! client of the Centrifuge protocol alone is told is not compressed: most of it is short, and what
+//! is not, such as what a client missed, is asked for by all at once after a restart. Connections
+//! of `/echo` get what was agreed on, their own states with context takeover, made for the first
+//! message that needs one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use super::{Core, ShardSettings, lend_spare};
+use crate::frame::FrameBytes;
 use crate::id::ConnId;
 use crate::limits;
 use crate::protocol::Protocol;
-use crate::publication::Publication;
+use crate::publication::{Form, Publication};
 use crate::stats::ShardStats;
 use crate::ws::{
     DeflateParams, DeflatePool, Deflater, Inflater, Message, ProtocolError, Role, encode,
@@ -60,18 +63,20 @@ struct Codec {
 
 impl Compression {
     /// The frame of a publication for those who agreed on compression, compressed by the first
-    /// shard that asks.
-    pub(super) fn compress_once(
+    /// shard that asks; `None` if it is sent as `plain`, its plain frame of that form.
+    pub(super) fn compress_once<'a>(
         &mut self,
-        publication: &Publication,
+        publication: &'a Publication,
+        form: Form,
+        plain: &FrameBytes,
         settings: &ShardSettings,
         stats: &ShardStats,
-    ) -> Rc<Arc<[u8]>> {
+    ) -> Option<&'a Arc<[u8]>> {
         let CompressionSettings { level, size_min } = settings.compression;
-        if publication.entry.payload.bytes().len() < size_min {
-            return Rc::new(publication.raw_frame().clone());
+        if plain.len() - encode::header_len(plain.as_slice()) < size_min {
+            return None;
         }
-        let frame = publication.compressed_raw_frame(|payload| {
+        publication.compressed_frame(form, |payload| {
             let mut deflated = Vec::new();
             let mut deflater = self.pool.take_deflater(limits::SHARED_WINDOW_BITS, level);
             deflater.deflate_message(payload, &mut deflated);
@@ -79,8 +84,7 @@ impl Compression {
             count_compressed(stats, payload.len(), deflated.len());
             stats.counters.frames_encoded.add(u64::from(deflated.len() < payload.len()));
             deflated
-        });
-        Rc::new(frame.unwrap_or(publication.raw_frame()).clone())
+        })
     }
 
     fn inflate(

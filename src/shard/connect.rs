@@ -20,21 +20,24 @@ impl Core {
         debug_assert_eq!(permit.shard(), self.id);
         permit.keep();
         let conn = self.slots.reserve();
-        let mut expires_at = None;
+        let (mut expires_at, mut user) = (None, None);
         let (protocol, channels) = match entry {
             Entry::Echo => (Protocol::Echo, Box::default()),
             Entry::Raw(raw) => {
                 expires_at = raw.expire_at.map(|end| self.time.at_unix_s(end));
+                user = raw.user;
                 (Protocol::Raw { publish: raw.publish }, raw.channels)
             }
-            Entry::Centrifuge => (Protocol::Centrifuge, Box::default()),
+            Entry::Centrifuge { frame_pings } => {
+                (Protocol::Centrifuge { frame_pings }, Box::default())
+            }
         };
         let times = &self.settings.keepalive;
         let (keepalive, client) = match protocol {
             Protocol::Echo | Protocol::Raw { .. } => {
                 (Keepalive::new(self.time.ms, times, self.random.u64(..)), None)
             }
-            Protocol::Centrifuge => {
+            Protocol::Centrifuge { .. } => {
                 let deadline = self.time.ms + self.settings.connect_timeout;
                 (Keepalive::awaiting(deadline), Some(Box::<Client>::default()))
             }
@@ -56,6 +59,9 @@ impl Core {
             terminating: None,
         };
         self.slots.fill(conn, connection);
+        if let Protocol::Raw { .. } = protocol {
+            self.note_raw(conn, user);
+        }
         self.set_expiry(conn, expires_at);
         self.stats.counters.connections_opened.add(1);
         if let Some(params) = deflate {
@@ -93,6 +99,7 @@ impl Core {
 
     /// Every subscription is registered: the 101 leaves, messages flow.
     fn open(&mut self, conn: ConnId) {
+        self.note_opened(conn);
         self.mark_dirty(conn);
         self.queue_resume(conn);
         if self.drain.is_some() {
@@ -104,10 +111,7 @@ impl Core {
     fn refuse(&mut self, conn: ConnId) {
         let Some(connection) = self.slots.get_mut(conn) else { return };
         tracing::warn!(%conn, peer = %connection.peer, "a subscription was refused: the table of channels is full");
-        connection.unregistered_count = 0;
         self.close(conn, Some(CloseCode::TRY_AGAIN), "the table of channels is full");
-        self.mark_dirty(conn);
-        self.queue_resume(conn);
     }
 
     /// The owner of `channel` answered this shard's question.

@@ -1,14 +1,17 @@
 //! One publication to all its subscribers on this shard.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Core;
-use crate::frame::FrameBytes;
+use super::owner::drop_policy_of;
+use crate::frame::{DropPolicy, FrameBytes};
 use crate::hub::{ChannelId, Member};
 use crate::id::ConnId;
+use crate::limits::OUTBOX_LOOKS_PER_DELIVERY as LOOKS_PER_DELIVERY;
 use crate::mail::Notice;
-use crate::publication::Publication;
+use crate::publication::{Form, Publication};
+use crate::session::{Dropped, Outbox};
+use crate::stats::ShardStats;
 use crate::ws::CloseCode;
 
 /// A publication or a notice that is being delivered. The shard counts its subscribers' references
@@ -18,17 +21,28 @@ pub(super) struct FanOut {
     channel: ChannelId,
     /// `None`: a notice, whose one form is there.
     publication: Option<Arc<Publication>>,
-    raw: Option<Rc<Arc<[u8]>>>,
-    /// For those who agreed on compression, from the first of them on; the plain frame if
-    /// compression is of no use.
-    compressed: Option<Rc<Arc<[u8]>>>,
-    json: Option<Rc<Arc<[u8]>>>,
+    /// Whether and when something may be dropped for it. Notices are never dropped themselves.
+    drop_policy: Option<DropPolicy>,
+    /// By [`Form`].
+    forms: [Forms; 2],
+}
+
+/// The frames of one wire form, each from the first subscriber on that needs it.
+#[derive(Debug, Default)]
+struct Forms {
+    plain: Option<FrameBytes>,
+    /// For those who agreed on compression; the plain frame if compression is of no use.
+    compressed: Option<FrameBytes>,
 }
 
 impl FanOut {
+    fn new(channel: ChannelId, drop_policy: Option<DropPolicy>) -> Self {
+        Self { channel, publication: None, drop_policy, forms: Default::default() }
+    }
+
     /// Bytes of the forms that were used so far.
     pub(super) fn frame_len(&self) -> usize {
-        [&self.raw, &self.json].into_iter().flatten().map(|frame| frame.len()).sum()
+        self.forms.iter().flat_map(|form| &form.plain).map(FrameBytes::len).sum()
     }
 }
 
@@ -39,9 +53,8 @@ impl Core {
             self.stats.counters.deliveries_undeliverable.add(1);
             return;
         };
-        let publication = Some(publication);
-        self.fan_out =
-            Some(FanOut { channel, publication, raw: None, compressed: None, json: None });
+        let fan_out = FanOut::new(channel, publication.drop_policy);
+        self.fan_out = Some(FanOut { publication: Some(publication), ..fan_out });
     }
 
     /// As [`Core::begin_fan_out`], for those who want to know who comes and goes.
@@ -49,9 +62,11 @@ impl Core {
         debug_assert!(self.fan_out.is_none(), "one fan-out at a time");
         let Some(channel) = self.hub.begin_fan_out(&notice.channel) else { return };
         self.taken_len += notice.frame.len();
-        let json = Some(Rc::new(notice.frame.clone()));
-        self.fan_out =
-            Some(FanOut { channel, publication: None, raw: None, compressed: None, json });
+        let frame = FrameBytes::shared(notice.frame.clone(), channel.number(), None);
+        let drop_policy = drop_policy_of(&self.options_of(&notice.channel));
+        let mut fan_out = FanOut::new(channel, drop_policy);
+        fan_out.forms[Form::Json as usize].plain = Some(frame);
+        self.fan_out = Some(fan_out);
     }
 
     /// Goes on with the fan-out until everyone has it or the budget is used up. True: there is
@@ -64,62 +79,85 @@ impl Core {
                 self.fan_outs_done.extend(accepted_at);
                 return true;
             };
-            *budget -= 1;
-            self.deliver(member, &mut fan_out);
+            let cost = self.deliver(member, &mut fan_out);
+            *budget = budget.saturating_sub(cost);
         }
         self.fan_out = Some(fan_out);
         false
     }
 
     /// Queues the form that this subscriber understands, built if it is the first to need it, or
-    /// closes it as too slow. A notice is only for those who want to know.
-    fn deliver(&mut self, member: Member, fan_out: &mut FanOut) {
+    /// closes it as too slow. A notice is only for those who want to know. Returns what that costs
+    /// of a turn's budget.
+    fn deliver(&mut self, member: Member, fan_out: &mut FanOut) -> usize {
         let conn = member.conn;
-        let limit = self.settings.outbox_bytes;
-        let shard_limit = self.settings.outbox_shard_bytes;
         let connection = self.slots.get_mut(conn).expect("members are open connections");
-        let FanOut { publication, raw, compressed, json, .. } = fan_out;
+        let FanOut { channel, publication, drop_policy, forms } = fan_out;
         let counters = &self.stats.counters;
-        let taken_len = &mut self.taken_len;
-        let mut share = |frame: &Arc<[u8]>| {
-            *taken_len += frame.len();
-            Rc::new(frame.clone())
-        };
-        let mut frame = match (&connection.client, &*publication) {
-            (None, Some(publication)) => raw.get_or_insert_with(|| share(publication.raw_frame())),
-            (Some(_), Some(publication)) => json.get_or_insert_with(|| {
-                share(publication.json_frame(|| counters.frames_encoded.add(1)))
-            }),
-            (Some(client), None) if client.wants_notices(member.subscription_index) => {
-                json.as_mut().expect("a notice has its form from the start")
+        let share =
+            |frame: &Arc<[u8]>| FrameBytes::shared(frame.clone(), channel.number(), *drop_policy);
+        let form = match &connection.client {
+            None if publication.is_some() => Form::Raw,
+            Some(client)
+                if publication.is_some() || client.wants_notices(member.subscription_index) =>
+            {
+                Form::Json
             }
-            (_, None) => return,
+            _ => return 1,
         };
-        let outbox = &mut connection.session.outbox;
+        let Forms { plain, compressed } = &mut forms[form as usize];
+        let mut frame = match publication {
+            None => plain.as_ref().expect("a notice has its form from the start"),
+            Some(publication) => plain.get_or_insert_with(|| {
+                let frame = match form {
+                    Form::Raw => publication.raw_frame(),
+                    Form::Json => publication.json_frame(|| counters.frames_encoded.add(1)),
+                };
+                self.taken_len += frame.len();
+                share(frame)
+            }),
+        };
+        let held = match &mut connection.client {
+            Some(client) if connection.flags.connecting => client.held_mut(),
+            _ => None,
+        };
+        let outbox = held.unwrap_or(&mut connection.session.outbox);
+        // What is left to the shard bounds this connection too.
+        let shard_room = self.settings.outbox_shard_bytes.saturating_sub(self.outbox_len);
+        let limit = self.settings.outbox_bytes.min(outbox.total_len().saturating_add(shard_room));
+        let pressed = drop_policy.filter(|policy| outbox.is_pressed(*policy, frame.len(), limit));
+        let dropped = pressed.map(|_| make_room(outbox, frame, limit, &self.stats));
+        self.outbox_len -= dropped.map_or(0, |dropped| dropped.len);
         // Whoever has no room for the plain frame is too slow either way: nothing is compressed for
         // a delivery that is dropped.
-        let shard_full = self.outbox_len + frame.len() > shard_limit && !outbox.is_idle();
         if let Some(publication) = publication
             && connection.flags.compressed
-            && connection.client.is_none()
-            && !shard_full
             && outbox.has_room(frame.len(), limit)
         {
             frame = compressed.get_or_insert_with(|| {
-                self.compression.compress_once(publication, &self.settings, &self.stats)
+                let (settings, stats) = (&self.settings, &self.stats);
+                let made =
+                    self.compression.compress_once(publication, form, frame, settings, stats);
+                made.map_or_else(|| frame.clone(), share)
             });
         }
-        if shard_full || outbox.push(FrameBytes::Shared(frame.clone()), limit).is_err() {
+        let cost = 1 + dropped.map_or(0, |dropped| dropped.looked_at) / LOOKS_PER_DELIVERY;
+        let pushed = match dropped {
+            None => outbox.push(frame.clone(), limit),
+            Some(dropped) => outbox.push_after(dropped, frame.clone(), limit),
+        };
+        if pushed.is_err() {
             self.close_slow(conn);
-            return;
+            return cost;
         }
         self.outbox_len += frame.len();
-        self.stats.counters.deliveries.add(1);
-        self.stats.counters.messages_sent.add(1);
+        counters.deliveries.add(1);
+        counters.messages_sent.add(1);
         if !connection.flags.dirty {
             connection.flags.dirty = true;
             self.dirty.push(conn);
         }
+        cost
     }
 
     fn close_slow(&mut self, conn: ConnId) {
@@ -133,4 +171,20 @@ impl Core {
         self.stats.counters.slow_consumers_disconnected.add(1);
         self.close_dropping(conn, CloseCode::SLOW, "slow consumer");
     }
+}
+
+/// Drops and counts what a slow reader is to miss for `frame`.
+#[cold]
+fn make_room(outbox: &mut Outbox, frame: &FrameBytes, limit: usize, stats: &ShardStats) -> Dropped {
+    let superseding = match frame {
+        FrameBytes::Droppable(frame) if frame.policy == DropPolicy::Superseded => {
+            Some(frame.channel)
+        }
+        _ => None,
+    };
+    let dropped = outbox.make_room(frame.len(), limit, superseding);
+    stats.counters.publications_dropped_oldest.add(dropped.oldest_count);
+    stats.counters.publications_superseded.add(dropped.superseded_count);
+    stats.counters.outbox_dropped_bytes.add(dropped.len as u64);
+    dropped
 }

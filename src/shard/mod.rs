@@ -13,6 +13,7 @@ mod connect;
 mod drain;
 mod expiry;
 mod fan_out;
+mod news;
 mod owner;
 mod post;
 mod reap;
@@ -37,16 +38,18 @@ use crate::hub::{Hub, HubLimits};
 use crate::id::{ConnId, Owners, ShardId};
 use crate::limits;
 use crate::mail::{Delivery, Permits, Post};
+use crate::planted::{Bug, is_planted};
 use crate::protocol::ProtocolLimits;
 use crate::protocol::channel::Namespaces;
 use crate::ring::{Driver, DriverCounts, Fault};
 use crate::session::{KeepaliveTimes, Millis};
 use crate::stats::ShardStats;
-use centrifuge::{Errands, Leaves};
+use centrifuge::{Errands, Leaves, Sessions};
 use clock::TurnTime;
 use compression::Compression;
 use drain::Drain;
 use fan_out::FanOut;
+use news::Reporter;
 use roll::Roll;
 use slots::Slots;
 use timers::Timers;
@@ -69,6 +72,8 @@ pub struct ShardSettings {
     pub outbox_bytes: usize,
     /// Bytes that may wait for all connections of the shard.
     pub outbox_shard_bytes: usize,
+    /// Bytes of history that all shards together may keep, each its part.
+    pub history_bytes: usize,
     /// Publications the shard may owe itself, as a lane between two shards would hold.
     pub mailbox_len: usize,
     /// How messages are compressed for those who agreed on it.
@@ -107,6 +112,8 @@ struct Core {
     taken_len: usize,
     /// Connected clients of the Centrifuge protocol.
     roll: Roll,
+    /// What proves who they are.
+    sessions: Sessions,
     /// What backends have done to them.
     errands: Errands,
     /// When connections end with their tokens; those of others are not in it.
@@ -115,6 +122,8 @@ struct Core {
     tokens_asked: usize,
     /// Who left which channel, for owners that are still to be told.
     leaves: Leaves,
+    /// Tells a backend what happens here, if one is to be told. Boxed: mostly there is none.
+    reporter: Option<Box<Reporter>>,
     /// Replies under construction; empty between messages.
     replies: Vec<u8>,
     /// The user of clients that do not say who they are.
@@ -161,7 +170,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     pub fn new(
         driver: D,
         mut clock: C,
-        post: Post,
+        mut post: Post,
         owners: Owners,
         permits: Permits,
         stats: Arc<ShardStats>,
@@ -170,13 +179,14 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         let id = post.shard;
         let lane_count = post.requests_in.len();
         let shard_count = post.deliveries_in.len();
-        let hub =
-            Hub::new(id, owners.clone(), HubLimits::of_one_in(owners.shard_count()), settings.seed);
+        let hub_limits = HubLimits::of_one_in(owners.shard_count(), settings.history_bytes);
+        let hub = Hub::new(id, owners.clone(), hub_limits, settings.seed);
         post.bell.mute();
         let core = Core {
             id,
             random: fastrand::Rng::with_seed(settings.seed),
             settings,
+            reporter: post.news_out.take().map(|out| Box::new(Reporter::new(out))),
             post,
             owners,
             permits,
@@ -190,6 +200,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             local_starved: Cell::new(false),
             taken_len: 0,
             roll: Roll::default(),
+            sessions: Sessions::default(),
             errands: Errands::default(),
             expiries: HashMap::default(),
             tokens_asked: 0,
@@ -249,6 +260,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.core.take_deliveries();
         self.core.fire_timers();
         self.core.expire_streams();
+        self.core.tell_vacated();
         self.core.drain_step();
         self.resume();
         // Whoever left since the first time: their owners need not wait for the next turn.
@@ -260,6 +272,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.wake_others();
         self.count();
         if self.core.stopping {
+            self.core.tell_end();
             // The wake-ups queued above leave with it: a bell that was claimed and never rung
             // would keep its shard asleep for ever.
             return self.driver.wait(Some(Duration::ZERO));
@@ -365,7 +378,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             self.core.post.bell.clear();
             // Whoever pushed, or made room, before the clear may have found the bell rung: look
             // once more.
-            if self.core.has_mail() || self.core.post.has_room_asked_for() {
+            let has_news = self.core.has_mail() || self.core.post.has_room_asked_for();
+            if has_news && !is_planted(Bug::LostWakeUp) {
                 Some(Duration::ZERO)
             } else {
                 self.core.next_wake()
@@ -396,7 +410,8 @@ impl Core {
     fn next_wake(&self) -> Option<Duration> {
         let timer = self.timers.next_due(self.time.ms);
         let drain = self.drain.as_ref().and_then(Drain::next_step);
-        [timer, drain, self.next_stream_expiry()].into_iter().flatten().min()
+        let news = self.reporter.as_ref().and_then(|reporter| reporter.next_due(self.time.ms));
+        [timer, drain, self.next_stream_expiry(), news].into_iter().flatten().min()
     }
 
     /// Puts the connection into the flush list.

@@ -6,14 +6,15 @@
 use std::sync::Arc;
 
 use super::Core;
+use crate::frame::DropPolicy;
 use crate::hub::{Fate, JoinAsk, Published, StreamOptions};
 use crate::id::ShardId;
 use crate::mail::{
     Answer, Ask, AskReply, Delivery, Join, Joined, Leave, Notice, Publish, PublishError, Question,
-    Reply,
+    Reply, Visibility,
 };
 use crate::protocol::centrifuge::reply::{self, Change};
-use crate::protocol::channel::{ChannelOptions, Format};
+use crate::protocol::channel::{ChannelOptions, Format, SlowConsumer};
 use crate::publication::{ClientInfo, Draft, Publication};
 
 impl Core {
@@ -22,6 +23,13 @@ impl Core {
     pub(super) fn answer_interest(&mut self, from: ShardId, channel: Arc<str>) {
         let position = self.hub.on_interest(&channel, from, self.time.ms).ok();
         self.deliver_to(from, Delivery::Registered { channel, position });
+    }
+
+    /// Forgets a shard's interest.
+    pub(super) fn end_interest(&mut self, from: ShardId, channel: Arc<str>) {
+        if self.hub.on_disinterest(&channel, from, self.time.ms) {
+            self.note_vacated(channel);
+        }
     }
 
     /// Gives the publication its offset and sends it to every shard that listens. Comes back,
@@ -37,12 +45,14 @@ impl Core {
             return Err(publish);
         }
         let Publish { channel, payload, options: asked, info, accepted_at, reply } = *publish;
+        let mut drop_policy = None;
         let result = match self.settings.channels.options(&channel) {
             Err(_) => Err(PublishError::UnknownChannel),
             Ok(options) if options.format == Format::Json && !payload.is_json() => {
                 Err(PublishError::NotJson)
             }
             Ok(options) => {
+                drop_policy = drop_policy_of(options);
                 let options = stream_options(options);
                 let draft = Draft { payload, info, time_ms: self.time.unix_ms, options: asked };
                 let published = self.hub.publish(&channel, draft, &options, self.time.ms);
@@ -56,7 +66,7 @@ impl Core {
                     self.stats.counters.frames_encoded.add(1);
                     let epoch = position.epoch;
                     let publication = Publication::new(channel, epoch, entry, accepted_at);
-                    let publication = Arc::new(publication);
+                    let publication = Arc::new(publication.with_drop_policy(drop_policy));
                     for shard in interest.iter() {
                         self.deliver_to(shard, Delivery::Publication(publication.clone()));
                     }
@@ -97,12 +107,12 @@ impl Core {
 
     /// Lets a client in: its shard listens from now on, and is told where it begins.
     pub(super) fn let_in(&mut self, join: Join) {
-        let Join { channel, subscriber, ticket, recover, info } = join;
+        let Join { channel, subscriber, ticket, recover, info, visibility } = join;
         let options = self.options_of(&channel);
-        let ask = JoinAsk { recover, presence: options.presence.then(|| info.clone()) };
+        let ask = JoinAsk { recover, presence: visibility.presence.then(|| info.clone()) };
         let (stream, now) = (stream_options(&options), self.time.ms);
         let result = self.hub.join(&channel, subscriber.shard, ask, &stream, now);
-        let notice = (options.join_leave && result.is_ok())
+        let notice = (visibility.join_leave && result.is_ok())
             .then(|| self.send_notice(&channel, Change::Join, &info, Some(subscriber.shard)));
         let joined = Joined { subscriber, ticket, result, notice };
         self.deliver_to(subscriber.shard, Delivery::Joined(Box::new(joined)));
@@ -110,11 +120,10 @@ impl Core {
 
     /// Forgets a client that was let in.
     pub(super) fn let_out(&mut self, leave: &Leave) {
-        let options = self.options_of(&leave.channel);
-        if options.presence {
+        if leave.visibility.presence {
             self.hub.leave(&leave.channel, leave.info.client, self.time.ms);
         }
-        if options.join_leave {
+        if leave.visibility.join_leave {
             self.send_notice(&leave.channel, Change::Leave, &leave.info, None);
         }
     }
@@ -148,12 +157,13 @@ impl Core {
 
     /// Whether there is room for the answer to a join, and for the news of it.
     pub(super) fn can_let_in(&self, join: &Join) -> bool {
-        self.has_room_for_notice(&join.channel) && self.can_deliver(join.subscriber.shard, 1)
+        self.has_room_for_notice(&join.channel, join.visibility)
+            && self.can_deliver(join.subscriber.shard, 1)
     }
 
     /// Whether every shard that listens has room for the news of who comes and goes, if it is told.
-    pub(super) fn has_room_for_notice(&self, channel: &str) -> bool {
-        !self.options_of(channel).join_leave || self.has_room_for(channel)
+    pub(super) fn has_room_for_notice(&self, channel: &str, visibility: Visibility) -> bool {
+        !visibility.join_leave || self.has_room_for(channel)
     }
 
     /// Whether every shard that listens to `channel` has room for one more publication; asks to be
@@ -189,6 +199,15 @@ impl Core {
     /// The options of a channel that some shard has found before: all have the same table.
     pub(super) fn options_of(&self, channel: &str) -> ChannelOptions {
         **self.settings.channels.options(channel).expect("every shard has the same namespaces")
+    }
+}
+
+/// Whether and when readers that do not keep up may miss publications of a channel.
+pub(super) fn drop_policy_of(options: &ChannelOptions) -> Option<DropPolicy> {
+    match options.slow_consumer {
+        SlowConsumer::Disconnect => None,
+        SlowConsumer::DropOldest => Some(DropPolicy::Oldest),
+        SlowConsumer::Newest => Some(DropPolicy::Superseded),
     }
 }
 

@@ -57,7 +57,7 @@ impl Core {
             },
             Request::Interest { from, .. } => self.can_deliver(*from, 1),
             Request::Join(join) => self.can_let_in(join),
-            Request::Leave(leave) => self.has_room_for_notice(&leave.channel),
+            Request::Leave(leave) => self.has_room_for_notice(&leave.channel, leave.visibility),
             Request::Ask(ask) => match &ask.reply {
                 AskReply::Client(asker) => self.can_deliver(asker.shard, 1),
                 AskReply::Control(_) => true,
@@ -81,9 +81,7 @@ impl Core {
                 }
             }
             Request::Interest { from, channel } => self.answer_interest(from, channel),
-            Request::Disinterest { from, channel } => {
-                self.hub.on_disinterest(&channel, from, self.time.ms)
-            }
+            Request::Disinterest { from, channel } => self.end_interest(from, channel),
             Request::Join(join) => self.let_in(*join),
             Request::Leave(leave) => self.let_out(&leave),
             Request::Ask(ask) => self.answer(*ask),
@@ -182,7 +180,7 @@ impl Core {
                 }
                 (None, InterestMail::Interest(channel)) => self.answer_interest(from, channel),
                 (None, InterestMail::Disinterest(channel)) => {
-                    self.hub.on_disinterest(&channel, from, self.time.ms);
+                    self.end_interest(from, channel);
                 }
             }
         }

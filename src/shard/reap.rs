@@ -4,6 +4,7 @@ use super::Shard;
 use super::clock::Clock;
 use crate::frame::FrameBytes;
 use crate::id::ConnId;
+use crate::planted::{Bug, is_planted};
 use crate::ring::{CloseHow, Completion, Driver, Fault, Lease, RecvOutcome};
 
 impl<D: Driver, C: Clock> Shard<D, C> {
@@ -28,7 +29,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             if cut && matches!(outcome, RecvOutcome::Data | RecvOutcome::Ended) {
                 self.core.stats.counters.recv_rearmed.add(1);
             }
-            connection.flags.recv_armed = armed;
+            connection.flags.recv_armed = armed && !is_planted(Bug::RearmTwice);
             connection.flags.recv_disarming &= armed;
             if let (RecvOutcome::Data, Some(lease)) = (outcome, &lease) {
                 let bytes = self.driver.buffer(lease);
@@ -42,6 +43,9 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         // A buffer may come with any outcome, for a connection that is gone too.
         if let Some(lease) = lease {
             self.driver.release(lease);
+        }
+        if outcome == RecvOutcome::Ended && is_planted(Bug::NoRearm) {
+            return;
         }
         self.settle_recv(conn);
     }
@@ -70,7 +74,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         let taken = *result.as_ref().unwrap_or(&0);
         core.stats.counters.bytes_sent.add(taken as u64);
         connection.sent_len += u32::try_from(taken).expect(SENT_FITS);
-        let done = connection.sent_len as usize == bytes.len();
+        let done = connection.sent_len as usize == bytes.len()
+            || taken > 0 && is_planted(Bug::ShortSendTakenAsWhole);
         if !done && taken > 0 && connection.terminating.is_none() {
             // MSG_WAITALL makes short sends rare; it does not rule them out.
             core.stats.counters.short_sends.add(1);

@@ -46,10 +46,10 @@ impl Roll {
         }
     }
 
-    /// A client is gone. It may have been told before.
-    pub(super) fn remove(&mut self, info: &ClientInfo, conn: ConnId) {
-        if self.clients.remove(&info.client).is_none() || info.user.is_empty() {
-            return;
+    /// A client is gone. False: it was told before.
+    pub(super) fn remove(&mut self, info: &ClientInfo, conn: ConnId) -> bool {
+        if self.clients.remove(&info.client).is_none() {
+            return false;
         }
         let is_last = match self.users.get_mut(&info.user) {
             Some(Conns::Many(conns)) => {
@@ -62,6 +62,7 @@ impl Roll {
         if is_last {
             self.users.remove(&info.user);
         }
+        true
     }
 
     /// The client of this id.
@@ -107,9 +108,9 @@ mod tests {
         assert!(slots(&roll, "").is_empty());
         for (info, conn) in &clients {
             assert_eq!(roll.client(info.client), Some(*conn));
+            assert!(roll.remove(info, *conn));
             // The second time changes nothing.
-            roll.remove(info, *conn);
-            roll.remove(info, *conn);
+            assert!(!roll.remove(info, *conn));
             assert_eq!(roll.client(info.client), None);
         }
         assert!(roll.clients.is_empty() && roll.users.is_empty());

@@ -83,8 +83,11 @@ impl Core {
             Event::Pong(_) => {
                 let now = self.time.ms;
                 let Some(connection) = self.slots.get_mut(conn) else { return };
-                connection.session.keepalive.handle_pong(now, &self.settings.keepalive);
-                self.set_timer(conn);
+                // Nor does it stand for a command that is still owed.
+                if connection.protocol.has_frame_pings() && !connection.awaits_connect() {
+                    connection.session.keepalive.handle_pong(now, &self.settings.keepalive);
+                    self.set_timer(conn);
+                }
             }
             Event::Close(body) => {
                 // The answer carries the peer's code (RFC 6455 section 5.5.1).
@@ -149,12 +152,17 @@ impl Core {
     }
 
     /// Reads a peer again whose outbox has emptied to half, unless its publish is still parked.
+    /// What may be dropped does not count: that of a slow reader may be full for ever.
     pub(super) fn resume_if_drained(&mut self, conn: ConnId) {
         let low = self.settings.outbox_bytes / 2;
         let Some(connection) = self.slots.get_mut(conn) else { return };
         let parked = connection.held.as_ref().is_some_and(|held| held.is_parked());
-        let drained = connection.session.outbox.total_len() <= low;
-        if connection.flags.paused && connection.session.is_open() && !parked && drained {
+        let outbox = &connection.session.outbox;
+        if connection.flags.paused
+            && connection.session.is_open()
+            && !parked
+            && (outbox.total_len() <= low || outbox.firm_len() <= low)
+        {
             self.queue_resume(conn);
         }
     }

@@ -8,6 +8,7 @@ use crate::hub::Subscription;
 use crate::id::{ConnId, GENERATION_BITS, ShardId};
 use crate::limits;
 use crate::mail::Publish;
+use crate::planted::{Bug, is_planted};
 use crate::protocol::Protocol;
 use crate::ring::{CloseHow, Sock};
 use crate::session::{Millis, Session};
@@ -117,6 +118,8 @@ pub(super) struct Flags {
     pub(super) resume_queued: bool,
     /// Its 101 was handed to the driver.
     pub(super) answered: bool,
+    /// Owners are asked because of its connect command: what is for it is held back.
+    pub(super) connecting: bool,
     /// permessage-deflate was agreed on.
     pub(super) compressed: bool,
     /// Its operations were asked to end: `terminate` came to it.
@@ -168,7 +171,7 @@ impl Slots {
     /// The connection, unless the id is stale.
     pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
         let entry = self.entry_mut(conn.slot)?;
-        if entry.generation != conn.generation {
+        if entry.generation != conn.generation && !is_planted(Bug::NoGenerationCheck) {
             return None;
         }
         entry.connection.as_mut()

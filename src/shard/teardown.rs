@@ -9,7 +9,8 @@ use super::{Core, Shard};
 use crate::hub::{Member, Place};
 use crate::id::ConnId;
 use crate::limits;
-use crate::protocol::centrifuge::code::Disconnect;
+use crate::planted::{Bug, is_planted};
+use crate::protocol::centrifuge::code::{Disconnect, Unsubscribed};
 use crate::protocol::centrifuge::reply;
 use crate::ring::{CloseHow, Driver};
 use crate::session::KeepaliveStep;
@@ -20,7 +21,7 @@ impl Core {
     /// its fault, publications it was promised. Nothing is delivered any more.
     pub(super) fn close(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &str) {
         let now = self.time.ms;
-        self.queue_close(conn, |connection| {
+        self.queue_close(conn, reason, |connection| {
             connection.session.close_after_outbox(code, reason, now);
             0
         });
@@ -29,7 +30,7 @@ impl Core {
     /// Queues our Close and drops what waits before it, unless the 101 is among that.
     pub(super) fn close_dropping(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
         let now = self.time.ms;
-        self.queue_close(conn, |connection| {
+        self.queue_close(conn, reason, |connection| {
             if connection.flags.answered {
                 connection.session.close(Some(code), reason, now)
             } else {
@@ -39,7 +40,12 @@ impl Core {
         });
     }
 
-    fn queue_close(&mut self, conn: ConnId, close: impl FnOnce(&mut Connection) -> usize) {
+    fn queue_close(
+        &mut self,
+        conn: ConnId,
+        reason: &str,
+        close: impl FnOnce(&mut Connection) -> usize,
+    ) {
         let Some(connection) = self.slots.get_mut(conn) else { return };
         if !connection.session.is_open() || connection.terminating.is_some() {
             return;
@@ -49,11 +55,13 @@ impl Core {
         let after = connection.session.outbox.total_len();
         // From here on the peer's bytes are read and discarded.
         connection.flags.paused = false;
+        // The owners' answers it waited for are not for it any more: its 101 leaves now.
+        connection.unregistered_count = 0;
         let abandoned = connection.drop_held();
         self.stats.counters.publishes_abandoned.add(abandoned);
         self.outbox_len = self.outbox_len + after - before;
         self.stats.counters.outbox_dropped_bytes.add(dropped as u64);
-        self.leave_channels(conn);
+        self.leave_channels(conn, reason);
         self.mark_dirty(conn);
         self.set_timer(conn);
         self.queue_resume(conn);
@@ -73,7 +81,7 @@ impl Core {
         if connection.session.outbox.is_idle() {
             self.doom(conn, CloseHow::Orderly);
         } else {
-            self.leave_channels(conn);
+            self.leave_channels(conn, "");
             self.set_timer(conn);
         }
     }
@@ -89,7 +97,7 @@ impl Core {
                 self.stats.counters.publishes_abandoned.add(abandoned);
                 self.outbox_len -= dropped;
                 self.stats.counters.outbox_dropped_bytes.add(dropped as u64);
-                self.leave_channels(conn);
+                self.leave_channels(conn, "");
                 self.doomed.push_back(conn);
             }
             Some(CloseHow::Orderly) => connection.terminating = Some(how),
@@ -97,9 +105,11 @@ impl Core {
         }
     }
 
-    /// Ends every subscription: nothing is delivered to the connection any more.
-    fn leave_channels(&mut self, conn: ConnId) {
-        self.leave_all(conn);
+    /// Ends every subscription: nothing is delivered to the connection any more. `reason` is that
+    /// of our Close; a backend is told.
+    pub(super) fn leave_channels(&mut self, conn: ConnId, reason: &str) {
+        self.leave_all(conn, reason);
+        let raw = self.take_raw(conn);
         let Some(connection) = self.slots.get_mut(conn) else { return };
         let subscriptions = std::mem::take(&mut connection.subscriptions);
         self.stats.counters.subscriptions.sub(subscriptions.len() as u64);
@@ -107,11 +117,17 @@ impl Core {
             if subscription.place == Place::Refused {
                 continue;
             }
+            if let Some(raw) = &raw {
+                self.tell_unsubscribed(raw, subscription.channel, Unsubscribed::Disconnect);
+            }
             let member = Member { conn, subscription_index: index };
             let moves = self.hub.unsubscribe(subscription, member);
             for (moved, index) in moves.into_iter().flatten() {
                 self.on_moved(moved, index);
             }
+        }
+        if let Some(raw) = raw {
+            self.tell_disconnected(conn, raw, reason);
         }
     }
 
@@ -152,10 +168,10 @@ impl Core {
             KeepaliveStep::Wait => {}
             KeepaliveStep::Ping => {
                 self.stats.counters.pings_sent.add(1);
-                let is_client = connection.client.is_some();
-                self.append(conn, |out| match is_client {
-                    false => encode::append_ping(out, b""),
-                    true => encode::append_message(out, MessageKind::Text, reply::PING),
+                let frame_pings = connection.protocol.has_frame_pings();
+                self.append(conn, |out| match frame_pings {
+                    true => encode::append_ping(out, b""),
+                    false => encode::append_message(out, MessageKind::Text, reply::PING),
                 });
                 self.mark_dirty(conn);
             }
@@ -196,7 +212,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     /// Step two: returns while an operation is in flight; its completion calls again.
     pub(super) fn terminate_join(&mut self, conn: ConnId) {
         let Some(connection) = self.core.slots.get_mut(conn) else { return };
-        let in_flight = connection.flags.recv_armed || connection.session.outbox.is_sending();
+        let is_sending = connection.session.outbox.is_sending() && !is_planted(Bug::NoJoin);
+        let in_flight = connection.flags.recv_armed || is_sending;
         // Before step one has come to it there is nothing to join.
         if connection.flags.ending && !in_flight {
             self.terminate_close(conn);

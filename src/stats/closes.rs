@@ -4,9 +4,9 @@ use super::Counter;
 
 /// The values of the label `code`: the codes the gateway sends itself, `1000` and `1001` of peers,
 /// every other code a peer sent, and connections that ended without a Close frame.
-pub const CLOSE_LABELS: [&str; 19] = [
-    "1000", "1001", "1002", "1003", "1007", "1008", "1009", "1011", "1013", "3001", "3005", "3008",
-    "3012", "3500", "3501", "3502", "3508", "other", "none",
+pub const CLOSE_LABELS: [&str; 22] = [
+    "1000", "1001", "1002", "1003", "1007", "1008", "1009", "1011", "1013", "3001", "3005", "3006",
+    "3008", "3012", "3500", "3501", "3502", "3503", "3505", "3508", "other", "none",
 ];
 
 /// One counter per label, so that no peer can invent a new one.
@@ -28,14 +28,17 @@ impl CloseCounters {
             Some(1013) => 8,
             Some(3001) => 9,
             Some(3005) => 10,
-            Some(3008) => 11,
-            Some(3012) => 12,
-            Some(3500) => 13,
-            Some(3501) => 14,
-            Some(3502) => 15,
-            Some(3508) => 16,
-            Some(_) => 17,
-            None => 18,
+            Some(3006) => 11,
+            Some(3008) => 12,
+            Some(3012) => 13,
+            Some(3500) => 14,
+            Some(3501) => 15,
+            Some(3502) => 16,
+            Some(3503) => 17,
+            Some(3505) => 18,
+            Some(3508) => 19,
+            Some(_) => 20,
+            None => 21,
         };
         self.0[index].add(1);
     }

@@ -73,12 +73,14 @@ stats! {
         deliveries: Counter = "deliveries_total", "Publications queued to a subscriber.";
         frames_encoded: Counter = "frames_encoded_total", "Publications put into a wire form: one per publication and form that has a subscriber.";
         compressed_connections: Gauge = "compressed_connections", "Open connections that agreed on permessage-deflate.";
-        messages_compressed: Counter = "messages_compressed_total", "Messages run through the compressor: each reply of /echo, and each publication once in the process.";
+        messages_compressed: Counter = "messages_compressed_total", "Messages run through the compressor: each reply of /echo, and each publication once in the process for each protocol.";
         compression_input_bytes: Counter = "compression_input_bytes_total", "Bytes of those messages before compression.";
         compression_output_bytes: Counter = "compression_output_bytes_total", "Bytes of those messages after compression.";
         messages_inflated: Counter = "messages_inflated_total", "Compressed messages of clients that were inflated.";
         slow_consumers_disconnected: Counter = "slow_consumers_disconnected_total", "Connections closed with 3008 because their outbox passed its limit.";
-        outbox_dropped_bytes: Counter = "outbox_dropped_bytes_total", "Queued bytes dropped with the connections that were closed.";
+        publications_dropped_oldest: Counter = "publications_dropped_oldest_total", "Queued publications dropped to make room, of channels with slow_consumer = \"drop_oldest\".";
+        publications_superseded: Counter = "publications_superseded_total", "Queued publications dropped because a newer one took their place, of channels with slow_consumer = \"newest\".";
+        outbox_dropped_bytes: Counter = "outbox_dropped_bytes_total", "Queued bytes dropped, of those publications and of connections that were closed.";
         outbox_bytes: Gauge = "outbox_bytes", "Bytes waiting in outboxes.";
         deliveries_undeliverable: Counter = "mail_undeliverable_total", "Publications that arrived for a channel whose last subscriber had just left.";
         pings_sent: Counter = "pings_sent_total", "Pings sent to clients.";
@@ -91,6 +93,7 @@ stats! {
         wakes_sent: Counter = "wakes_sent_total", "MSG_RING wake-ups sent to other shards.";
         turns: Counter = "turns_total", "Turns of the shard's loop.";
         tokens_turned_away: Counter = "tokens_turned_away_total", "Tokens answered with a temporary error because too many waited to be checked.";
+        notices_unsent: Counter = "notices_unsent_total", "Notices to the backend dropped because too many were on their way to the thread that sends them.";
         ring_enters: Counter = "ring_enters_total", "io_uring_enter calls.";
         ring_submissions: Counter = "ring_submissions_total", "Submission queue entries handed to the kernel.";
         ring_completions: Counter = "ring_completions_total", "Completions taken from the ring.";
@@ -139,6 +142,17 @@ stats! {
         tokens_waiting: Gauge = "tokens_waiting", "Tokens that wait to be checked, or for the keys to check them with.";
         key_fetches: Counter = "key_fetches_total", "Times the issuer's key set was asked for.";
         key_fetches_failed: Counter = "key_fetches_failed_total", "Times it did not come, or was not understood.";
+    }
+}
+
+stats! {
+    /// What the thread that sends notices to a backend counts.
+    NoticeCounters {
+        sent: Counter = "notices_sent_total", "Notices the backend has taken.";
+        retries: Counter = "notices_retried_total", "Batches of notices sent again because the backend had not taken them.";
+        given_up: Counter = "notices_given_up_total", "Notices given up because the backend had not taken them in time, or the gateway stopped.";
+        dropped: Counter = "notices_dropped_total", "Notices dropped because too many waited for the backend.";
+        waiting: Gauge = "notices_waiting", "Notices that wait for the backend to take them.";
     }
 }
 
@@ -193,6 +207,8 @@ pub struct Stats {
     pub control: Arc<ControlStats>,
     /// Those of the thread that checks tokens; zeroes without one.
     pub auth: Arc<AuthStats>,
+    /// Those of the thread that sends notices; zeroes without one.
+    pub notices: Arc<NoticeCounters>,
 }
 
 impl Stats {
@@ -203,6 +219,7 @@ impl Stats {
             acceptors: (0..acceptor_count).map(|_| Arc::default()).collect(),
             control: Arc::default(),
             auth: Arc::default(),
+            notices: Arc::default(),
         }
     }
 }

@@ -55,6 +55,14 @@ def test_a_killed_connection_recovers_every_message_once_and_in_order(gateway, n
     assert metrics.total("tidegate_unrecovered_total") == 0
 
 
+def test_who_missed_more_than_there_is_is_told_so(gateway, node):
+    started = gateway("--dev", "--shards", "2", "--set", "channel.history_size=3")
+    node("sdk.mjs", "lost", f"ws://{started.clients}", started.admin)
+    metrics = started.metrics()
+    assert metrics.total("tidegate_recovered_total") == 2
+    assert metrics.total("tidegate_unrecovered_total") == 1
+
+
 def test_the_sdk_for_python_does_everything(gateway):
     started = gateway("--dev", "--shards", "2")
 

@@ -11,8 +11,8 @@ import gateway as gateways
 import main_job
 import wire
 
-ON = ["--dev", "--set", "server.compression=true", "--set", "limits.ping_interval=1h"]
-ON += gateways.ANY_BYTES
+COMPRESSION = ["--set", "server.compression=true", "--set", "limits.ping_interval=1h"]
+ON = ["--dev", *COMPRESSION, *gateways.ANY_BYTES]
 PROSE = "Every message of this text refers to the one before it, if it may. " * 10
 # Repeats itself at a distance that no window of 9 bits reaches, and then at one that it does.
 FAR = "".join(f"{n:x} " for n in range(2000)) * 2 + PROSE
@@ -185,3 +185,65 @@ def test_a_thousand_publications_to_a_thousand_subscribers_are_compressed_a_thou
     assert metrics.total("tidegate_messages_compressed_total") == count
     before = metrics.total("tidegate_compression_input_bytes_total")
     assert metrics.total("tidegate_compression_output_bytes_total") < before * 0.8
+
+
+def subscribe_to(channel):
+    """What a client of the Centrifuge protocol says first."""
+    commands = [{"id": 1, "connect": {}}, {"id": 2, "subscribe": {"channel": channel}}]
+    return wire.frame(wire.TEXT, "\n".join(map(json.dumps, commands)).encode())
+
+
+def test_a_thousand_pushes_are_compressed_a_thousand_times_whatever_the_number_of_sdks(gateway):
+    started = gateway("--dev", *COMPRESSION, "--shards", "2")
+    count = 1000
+    offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+
+    async def run():
+        async with asyncio.timeout(45):
+            path = "/connection/websocket"
+            subscribers = await wire.connect_many(200, started.clients, path, extra=offer)
+            for subscriber in subscribers:
+                assert "permessage-deflate" in subscriber.head
+                subscriber.send(subscribe_to("news"))
+                # Replies are not compressed, nor is what is short.
+                await subscriber.wait_for_recent(b'"subscribe":')
+            publisher = wire.HttpPublisher(started.admin)
+            for n in range(count):
+                await publisher.publish_surely("news", f"{n:05} {PROSE[:200]}")
+            await publisher.publish_surely("news", "end")
+            publisher.close()
+            await asyncio.gather(*(s.wait_for_recent(b'"data":"end"') for s in subscribers))
+            texts = [f"{n:05} {PROSE[:200]}" for n in range(count)] + ["end"]
+            for subscriber in subscribers:
+                lines = "\n".join(wire.messages(subscriber.frames(deflate=True))).splitlines()
+                pushes = [line["push"] for line in map(json.loads, lines) if "push" in line]
+                assert [push["pub"]["data"] for push in pushes] == texts
+            metrics = await asyncio.to_thread(started.metrics)
+            for subscriber in subscribers:
+                subscriber.close()
+        return metrics
+
+    metrics = asyncio.run(run())
+    assert metrics.total("tidegate_messages_compressed_total") == count
+    before = metrics.total("tidegate_compression_input_bytes_total")
+    assert metrics.total("tidegate_compression_output_bytes_total") < before * 0.8
+
+
+def test_the_sdk_for_javascript_means_the_same_by_it(gateway, node):
+    started = gateway("--dev", *COMPRESSION, "--set", "server.compression_min_size=0", "--shards", "2")
+    # Node's `ws` offers permessage-deflate by itself.
+    for mode in ["flow", "recover"]:
+        node("sdk.mjs", mode, f"ws://{started.clients}", started.admin)
+    metrics = started.metrics()
+    # Nothing is compressed while nobody is there.
+    assert metrics.total("tidegate_messages_compressed_total") > 500
+
+
+def test_a_browser_means_the_same_by_it(gateway, browse):
+    # Browsers offer permessage-deflate by themselves.
+    started = gateway("--dev", *COMPRESSION, "--set", "server.compression_min_size=0")
+    page = gateways.REPOSITORY / "examples/centrifuge/chat.html"
+    result = browse("sdk", f"{page.as_uri()}?server={started.clients}")
+    assert result["complaints"] == []
+    assert result["lines"] == ["left", " hello over there", "came", "came"]
+    assert started.metrics().total("tidegate_messages_compressed_total") > 0

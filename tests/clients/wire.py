@@ -142,6 +142,11 @@ class Subscriber(asyncio.Protocol):
         await self._until(lambda: self.received.endswith(data))
         assert self.received.endswith(data), f"it ended after {len(self.received)} bytes"
 
+    async def wait_for_recent(self, data):
+        """Waits until the data stands among the last bytes that came."""
+        await self._until(lambda: data in self.received[-1024:])
+        assert data in self.received[-1024:], f"it ended after {len(self.received)} bytes"
+
     def frames(self, deflate=False):
         """What came so far, which must be whole frames."""
         frames, rest = parse_frames(self.received, deflate)

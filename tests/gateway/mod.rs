@@ -5,6 +5,7 @@
 //! Every test binary compiles all of it and uses a part, hence the allowance.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod centrifuge;
 pub mod client;
 pub mod http;
 pub mod log;

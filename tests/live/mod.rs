@@ -220,6 +220,7 @@ fn settings(outbox_bytes: usize) -> ShardSettings {
         channels: open_channels(),
         outbox_bytes,
         outbox_shard_bytes: 1 << 30,
+        history_bytes: tidegate::limits::HISTORY_BYTES_DEFAULT,
         tokens: false,
         mailbox_len: 4,
         compression: CompressionSettings::default(),

@@ -52,6 +52,7 @@ pub fn settings(mailbox_len: usize) -> ShardSettings {
         channels: open_channels(),
         outbox_bytes: limits::OUTBOX_BYTES_DEFAULT,
         outbox_shard_bytes: limits::OUTBOX_SHARD_BYTES_DEFAULT,
+        history_bytes: tidegate::limits::HISTORY_BYTES_DEFAULT,
         tokens: false,
         mailbox_len,
         compression: CompressionSettings::default(),
@@ -170,7 +171,7 @@ pub fn connection(listener: &TcpListener, permits: &Permits, entry: Entry) -> (T
 /// What `/raw?channel=…` asks for.
 pub fn raw(channels: &[&str], publish: bool) -> Entry {
     let channels = channels.iter().map(|name| (*name).into()).collect();
-    Entry::Raw(RawEntry { channels, publish, expire_at: None })
+    Entry::Raw(RawEntry { channels, publish, expire_at: None, user: None })
 }
 
 /// A driver whose wait ends soon: the thread that turns the shard is also its client.

@@ -15,6 +15,7 @@
 
 mod buffers;
 pub(crate) mod centrifuge;
+pub(crate) mod connecting;
 mod world;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,7 +27,9 @@ use tidegate::id::{ConnId, ShardId};
 use tidegate::ring::{CloseHow, Completion, Driver, DriverCounts, Fault, Lease, RecvOutcome, Sock};
 
 pub(crate) use buffers::{POISON, ScriptedBuffers};
-pub(crate) use world::{Options, START_UNIX_S, World, masked, server_close, server_message};
+pub(crate) use world::{
+    Options, START_UNIX_S, World, masked, masked_close, server_close, server_message,
+};
 
 /// One call of the shard, in the order made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

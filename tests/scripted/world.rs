@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tidegate::id::{ChannelName, ConnId, Owners, ShardId};
 use tidegate::mail::{
-    Delivery, Handoff, Permits, Post, Publish, PublishResult, Reply, Request, Sender, TokenPost,
-    wire,
+    Delivery, Handoff, NewsPlan, NewsPost, Permits, Post, Publish, PublishResult, Reply, Request,
+    Sender, TokenPost, carry_news, wire,
 };
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::{Entry, RawEntry};
@@ -92,6 +92,36 @@ impl World {
 
     /// A world in which channels have these options.
     pub(crate) fn with_channels(options: Options, channels: Arc<Namespaces>) -> Self {
+        Self::with_settings(options, |settings| settings.channels = channels)
+    }
+
+    /// A world whose shard is told something else than usual.
+    pub(crate) fn with_settings(options: Options, change: impl FnOnce(&mut ShardSettings)) -> Self {
+        Self::build(options, change, |_| {})
+    }
+
+    /// A world in which a backend is told what `plan` says; its news are the test's.
+    pub(crate) fn with_backend(
+        options: Options,
+        channels: Arc<Namespaces>,
+        plan: NewsPlan,
+    ) -> (Self, NewsPost) {
+        let mut news = None;
+        let world = Self::build(
+            options,
+            |settings| settings.channels = channels,
+            |posts| news = Some(carry_news(&mut posts[..1], plan)),
+        );
+        (world, news.expect("just made"))
+    }
+
+    fn build(
+        options: Options,
+        change: impl FnOnce(&mut ShardSettings),
+        prepare: impl FnOnce(&mut [Post]),
+    ) -> Self {
+        let mut settings = settings(&options);
+        change(&mut settings);
         let shard_count = NonZeroU16::new(options.shards).expect("at least one shard");
         let owners = Owners::new(shard_count);
         let permits = Permits::new(options.shards, 100_000);
@@ -99,6 +129,7 @@ impl World {
         let start = Instant::now();
         let clock = ManualClock { start, now: Rc::new(Cell::new(start)) };
         let mut wiring = wire(options.shards, 1, options.lane_len).expect("descriptors");
+        prepare(&mut wiring.posts);
         let others = wiring.posts.split_off(1);
         let shard = Shard::new(
             ScriptedDriver::new(options.buffers, options.buffer_size),
@@ -107,7 +138,7 @@ impl World {
             owners.clone(),
             permits.clone(),
             stats.clone(),
-            ShardSettings { channels, ..settings(&options) },
+            settings,
         );
         Self {
             shard,
@@ -176,9 +207,21 @@ impl World {
         self.connected()
     }
 
+    /// As [`World::connect_raw`], with a token of `user`.
+    pub(crate) fn connect_raw_as(&mut self, user: &str, channels: &[&str]) -> ConnId {
+        let Entry::Raw(entry) = raw_entry(channels) else { unreachable!("just made") };
+        self.hand_over(Entry::Raw(RawEntry { user: Some(user.into()), ..entry }), b"");
+        self.connected()
+    }
+
     /// Hands a client of the Centrifuge protocol over and settles.
     pub(crate) fn connect_centrifuge(&mut self) -> ConnId {
-        self.hand_over(Entry::Centrifuge, b"");
+        self.connect_pinged(false)
+    }
+
+    /// The same, pinged with control frames or as the protocol has it.
+    pub(crate) fn connect_pinged(&mut self, frame_pings: bool) -> ConnId {
+        self.hand_over(Entry::Centrifuge { frame_pings }, b"");
         self.connected()
     }
 
@@ -294,7 +337,7 @@ impl World {
 
 fn raw_entry(channels: &[&str]) -> Entry {
     let channels = channels.iter().map(|name| ChannelName::from(*name)).collect();
-    Entry::Raw(RawEntry { channels, publish: true, expire_at: None })
+    Entry::Raw(RawEntry { channels, publish: true, expire_at: None, user: None })
 }
 
 fn settings(options: &Options) -> ShardSettings {
@@ -306,6 +349,7 @@ fn settings(options: &Options) -> ShardSettings {
         channels: open_channels(),
         outbox_bytes: options.outbox_bytes,
         outbox_shard_bytes: 1 << 30,
+        history_bytes: tidegate::limits::HISTORY_BYTES_DEFAULT,
         tokens: true,
         mailbox_len: options.lane_len,
         compression: CompressionSettings::default(),
@@ -318,6 +362,14 @@ pub(crate) fn masked(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     encode::append_message_masked(&mut out, MessageKind::Text, text.as_bytes(), [1, 2, 3, 4]);
     out
+}
+
+/// A client's Close.
+pub(crate) fn masked_close(code: Option<u16>) -> Vec<u8> {
+    let body = code.map_or_else(Vec::new, |code| code.to_be_bytes().to_vec());
+    let mut frame = vec![0x88, 0x80 | body.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(&body);
+    frame
 }
 
 /// The gateway's text message.

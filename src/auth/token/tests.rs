@@ -319,15 +319,12 @@ fn a_connection_may_outlive_its_token_or_end_before() {
 #[test]
 fn claims_of_another_form_are_named() {
     let long = "a".repeat(limits::USER_ID_MAX + 1);
-    let many: Vec<String> =
-        (0..=limits::CHANNELS_PER_CONNECTION_MAX).map(|n| n.to_string()).collect();
     let deep = "[".repeat(129) + &"]".repeat(129);
     for (claims, name) in [
         (json!({"sub": 42}), "sub"),
         (json!({"sub": long}), "sub"),
         (json!({"channels": "a"}), "channels"),
         (json!({"channels": [""]}), "channels"),
-        (json!({"channels": many}), "channels"),
         (json!({"subs": ["a"]}), "subs"),
         (json!({"subs": {"a": {"override": {"presence": true}}}}), "subs"),
         (json!({"b64info": "%"}), "b64info"),
@@ -337,6 +334,25 @@ fn claims_of_another_form_are_named() {
     ] {
         let checked = checker().connect(&sign(&claims), NOW);
         assert_eq!(checked, Err(TokenRefused::ClaimMalformed(name)), "{claims}");
+    }
+}
+
+#[test]
+fn of_too_many_subscriptions_one_too_many_is_told() {
+    let most = limits::CHANNELS_PER_CONNECTION_MAX;
+    for (channel_count, sub_count, told) in [
+        (most, 0, most),
+        (most - 1, 1, most),
+        (most + 1, 0, most + 1),
+        (2 * most, 3, most + 1),
+        (1, 2 * most, most + 1),
+    ] {
+        let channels: Vec<String> = (0..channel_count).map(|n| n.to_string()).collect();
+        let subs: serde_json::Map<_, _> =
+            (0..sub_count).map(|n| (format!("s{n}"), json!({}))).collect();
+        let token = sign(&json!({"channels": channels, "subs": subs}));
+        let claims = checker().connect(&token, NOW).expect("a good token");
+        assert_eq!(claims.subscriptions.len(), told, "{channel_count} and {sub_count}");
     }
 }
 
@@ -351,7 +367,8 @@ fn subscription_claims_name_a_channel() {
     assert_eq!(claims.check("$new", "ann", "c1"), Err(TokenRefused::WrongChannel));
     assert_eq!((claims.info.as_deref(), claims.expire_at), (Some("[1]"), Some(NOW + 5)));
     assert_eq!(claims.overrides.join_leave, Some(true));
-    // A connection token is no subscription token.
+    // And is no connection token, as a connection token is no subscription token.
+    assert_eq!(user(checker().connect(&token, NOW)), Err(TokenRefused::ForSubscription));
     let missing = checker().subscription(&sign(&json!({"sub": "ann"})), NOW);
     assert_eq!(missing, Err(TokenRefused::ClaimMalformed("channel")));
 }

@@ -3,6 +3,7 @@
 use super::{from_file, from_flags};
 use crate::protocol::channel::{
     Audience, ChannelOptions, Denied, Format, HistoryOptions, Identity, Namespaces, Recovery,
+    SlowConsumer,
 };
 
 fn channels(text: &str) -> Namespaces {
@@ -29,6 +30,7 @@ fn every_key_means_something() {
         allow_presence: Audience::User,
         allow_history: Audience::User,
         format: Format::Binary,
+        slow_consumer: SlowConsumer::Disconnect,
     };
     assert_eq!(**channels.options("a").unwrap(), expect);
     assert_eq!(channels.options("a:b"), Err(Denied::UnknownNamespace));
@@ -71,6 +73,30 @@ fn recovery_takes_words_and_truths() {
 }
 
 #[test]
+fn a_slow_consumer_misses_publications_only_where_nobody_counts_on_all_of_them() {
+    let kept = "history_size = 1\nhistory_ttl = 1\n";
+    for (typed, expect) in [
+        ("slow_consumer = \"disconnect\"\nrecovery = true\n", SlowConsumer::Disconnect),
+        ("slow_consumer = \"drop_oldest\"\n", SlowConsumer::DropOldest),
+        ("slow_consumer = \"newest\"\nrecovery = \"cache\"\n", SlowConsumer::Newest),
+    ] {
+        let channels = channels(&format!("[channel]\n{kept}{typed}"));
+        assert_eq!(channels.options("a").unwrap().slow_consumer, expect, "{typed}");
+    }
+    for (typed, expect) in [
+        ("recovery = true\n", "(namespace.x.slow_consumer: FILE:4; namespace.x.recovery: FILE:5)"),
+        ("recovery = \"allow\"\n", "recovery to \"cache\" or false and positioning = false, or"),
+        ("positioning = true\n", "slow_consumer: FILE:4; namespace.x.positioning: FILE:5)"),
+    ] {
+        for policy in ["drop_oldest", "newest"] {
+            let text = format!("[namespace.x]\n{kept}slow_consumer = \"{policy}\"\n{typed}");
+            let error = from_file(&text).unwrap_err();
+            assert!(error.contains(expect), "{error}");
+        }
+    }
+}
+
+#[test]
 fn what_does_not_hold_together_names_both_keys() {
     for (text, expect) in [
         (
@@ -78,6 +104,14 @@ fn what_does_not_hold_together_names_both_keys() {
             "(channel.recovery: FILE:2; channel.history_size: FILE:3)",
         ),
         ("[namespace.x]\nrecovery = \"allow\"\n", "(namespace.x.recovery: FILE:2; "),
+        (
+            "[client]\npersonal_channel = true\npersonal_namespace = \"user\"\n",
+            "(client.personal_namespace: FILE:3; client.personal_channel: FILE:2)",
+        ),
+        (
+            "[client]\npersonal_channel = true\n[channel]\npublication_format = \"binary\"\n",
+            "(client.personal_namespace: default; client.personal_channel: FILE:2)",
+        ),
         (
             "[channel]\nhistory_size = 1\nhistory_ttl = 20\nhistory_meta_ttl = 10\n",
             "raise history_meta_ttl from 10s to at least 20s",
@@ -105,7 +139,13 @@ fn mistakes_are_named() {
         ),
         (
             "[namespace.\"a:b\"]\npresence = true\n",
-            "FILE:1: \"a:b\" is no name of a namespace; allowed: 1 to 64 bytes without a colon",
+            "FILE:1: \"a:b\" is no name of a namespace; allowed: 1 to 64 bytes without a colon, \
+             and no $ in front, which stands for private channels",
+        ),
+        (
+            "[namespace.\"$a\"]\npresence = true\n",
+            "FILE:1: \"$a\" is no name of a namespace; allowed: 1 to 64 bytes without a colon, \
+             and no $ in front, which stands for private channels",
         ),
         ("[namespace]\nchat = 1\n", "FILE:2: namespace.chat is 1; allowed: a table"),
         (
@@ -134,4 +174,25 @@ fn dev_opens_everything_that_is_not_closed() {
     let denied = Err(Denied::NotPermitted);
     assert_eq!(channels.decide_publish("chat:x", Identity::Anonymous, true), denied);
     assert!(!channels.options("chat:x").unwrap().presence);
+}
+
+#[test]
+fn users_have_channels_of_their_own_where_that_is_typed() {
+    for (text, expect) in [
+        ("", None),
+        ("[client]\npersonal_namespace = \"user\"\n", None),
+        ("[client]\npersonal_channel = true\n", Some("#ann")),
+        (
+            "[client]\npersonal_channel = true\npersonal_namespace = \"user\"\n[namespace.user]\n",
+            Some("user:#ann"),
+        ),
+        (
+            "[client]\npersonal_channel = true\npersonal_namespace = \"x\"\n[server]\ndev = true\n",
+            Some("x:#ann"),
+        ),
+    ] {
+        let channels = channels(text);
+        assert_eq!(channels.personal_channel("ann").unwrap().as_deref(), expect, "{text}");
+        assert_eq!(channels.personal_channel(""), Ok(None));
+    }
 }

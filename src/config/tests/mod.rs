@@ -1,6 +1,7 @@
 //! Tests of the loader: sources, precedence, messages, the printed defaults.
 
 mod channels;
+mod notices;
 mod token;
 mod values;
 

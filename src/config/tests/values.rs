@@ -91,18 +91,20 @@ fn shards_are_one_per_core_unless_given() {
 
 #[test]
 fn default_bounds_fit_the_memory_that_there_is() {
-    let bound = |memory: u64, flags: &[(&str, &str)]| {
+    let bounds = |memory: u64, flags: &[(&str, &str)]| {
         let inputs = inputs_of(flags, &[]);
         let machine = Machine { cores: &[0, 1], memory };
         let typed = RawConfig::read(&inputs).unwrap();
-        resolve::resolve(typed, &inputs, machine).unwrap().config.limits.outbox_shard_bytes
+        let limits = resolve::resolve(typed, &inputs, machine).unwrap().config.limits;
+        (limits.outbox_shard_bytes, limits.history_bytes)
     };
-    let default = limits::OUTBOX_SHARD_BYTES_DEFAULT;
-    assert_eq!(bound(64 << 30, &[]), default);
-    assert_eq!(bound(256 << 20, &[]), 32 << 20, "a quarter, for two shards");
-    assert_eq!(bound(1 << 20, &[]), limits::OUTBOX_BYTES_DEFAULT, "one outbox fits");
+    let default = (limits::OUTBOX_SHARD_BYTES_DEFAULT, limits::HISTORY_BYTES_DEFAULT);
+    assert_eq!(bounds(64 << 30, &[]), default);
+    assert_eq!(bounds(256 << 20, &[]), (32 << 20, 64 << 20), "a quarter, one of it for two shards");
+    assert_eq!(bounds(1 << 20, &[]), (limits::OUTBOX_BYTES_DEFAULT, 256 << 10), "one outbox fits");
     // What is set is left as it is.
-    assert_eq!(bound(256 << 20, &[("limits.outbox_shard_bytes", "1GiB")]), default);
+    let set = [("limits.outbox_shard_bytes", "1GiB"), ("limits.history_bytes", "512MiB")];
+    assert_eq!(bounds(256 << 20, &set), default);
 }
 
 #[test]

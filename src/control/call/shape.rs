@@ -206,19 +206,21 @@ impl Shape for Broadcast<'_> {
 }
 
 impl Shape for Subscribe<'_> {
-    const EXPECTED: &'static str = "channel, and user or client or both";
+    const EXPECTED: &'static str = "channel, and one or more of user, client and session";
 }
 
 impl Shape for Unsubscribe {
-    const EXPECTED: &'static str = "channel, and user or client or both";
+    const EXPECTED: &'static str = "channel, and one or more of user, client and session";
 }
 
 impl Shape for Disconnect {
-    const EXPECTED: &'static str = "user or client or both, and perhaps whitelist and disconnect";
+    const EXPECTED: &'static str =
+        "one or more of user, client and session, and perhaps whitelist and disconnect";
 }
 
 impl Shape for Refresh<'_> {
-    const EXPECTED: &'static str = "user or client or both, and expired, expire_at or info";
+    const EXPECTED: &'static str =
+        "one or more of user, client and session, and expired, expire_at or info";
 }
 
 impl Shape for Channel {

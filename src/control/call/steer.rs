@@ -10,10 +10,11 @@ use super::shape::{self, Truth};
 use super::{Raw, Task};
 use crate::control::answer::{ApiError, BadRequest};
 use crate::hub::{AskedEpoch, Since};
-use crate::id::ClientKey;
+use crate::id::{ClientKey, SessionKey};
 use crate::limits;
 use crate::mail::{Deed, Enrolment, Selector};
 use crate::protocol::centrifuge::code::Disconnect;
+use crate::protocol::claims::Overrides;
 use crate::publication::json::{Object, append_one_line, is_deeper_than};
 use crate::ws::CloseCode;
 
@@ -22,9 +23,6 @@ pub(super) fn subscribe(shape: shape::Subscribe<'_>) -> Result<Task, ApiError> {
     let channel = named(shape.channel)?;
     let who = meant(shape.user, shape.client, shape.session, Vec::new())?;
     let Object(overrides) = shape.overrides.unwrap_or(Object(shape::Overrides::default()));
-    if overrides.presence.is_some() || overrides.join_leave.is_some() {
-        return Err(ApiError::FeatureMissing("override of presence or join_leave"));
-    }
     let truth = |truth: Option<Object<Truth>>| truth.map(|Object(truth)| truth.value);
     let enrolment = Enrolment {
         channel,
@@ -35,9 +33,13 @@ pub(super) fn subscribe(shape: shape::Subscribe<'_>) -> Result<Task, ApiError> {
             offset: since.offset.unwrap_or(0),
             epoch: AskedEpoch::from_text(since.epoch.as_deref().unwrap_or("")),
         }),
-        positioned: truth(overrides.force_positioning),
-        recoverable: truth(overrides.force_recovery),
-        notices: truth(overrides.force_push_join_leave),
+        overrides: Overrides {
+            presence: truth(overrides.presence),
+            join_leave: truth(overrides.join_leave),
+            force_recovery: truth(overrides.force_recovery),
+            force_positioning: truth(overrides.force_positioning),
+            force_push_join_leave: truth(overrides.force_push_join_leave),
+        },
     };
     Ok(Task::Steer(who, Deed::Subscribe(Arc::new(enrolment))))
 }
@@ -94,22 +96,21 @@ fn meant(
     client: Option<String>,
     session: Option<String>,
     spared: Vec<ClientKey>,
-) -> Result<Option<Arc<Selector>>, ApiError> {
+) -> Result<Option<Arc<Selector>>, BadRequest> {
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let (user, client) = (given(user), given(client));
-    if user.is_none() && client.is_none() {
+    let (user, client, session) = (given(user), given(client), given(session));
+    if user.is_none() && client.is_none() && session.is_none() {
         return Err(BadRequest::NobodyMeant.into());
     }
-    if given(session).is_some() {
-        return Err(ApiError::FeatureMissing("session"));
-    }
     let user = user.map(Arc::from);
-    let Some(client) = client else {
-        return Ok(Some(Arc::new(Selector { user, client: None, spared })));
+    let client = client.map(|client| ClientKey::parse(&client));
+    let session = session.map(|session| SessionKey::parse(&session));
+    let (client, session) = match (client, session) {
+        // What is no id of a client is nobody's.
+        (Some(None), _) | (_, Some(None)) => return Ok(None),
+        (client, session) => (client.flatten(), session.flatten()),
     };
-    // What is no id of a client is nobody's.
-    let client = ClientKey::parse(&client);
-    Ok(client.map(|client| Arc::new(Selector { user, client: Some(client), spared })))
+    Ok(Some(Arc::new(Selector { user, client, session, spared })))
 }
 
 /// JSON for clients, as it is or in base64, in one line.

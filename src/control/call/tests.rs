@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::*;
 use crate::control::answer::{At, ChannelFault};
+use crate::id::{ClientKey, SessionKey};
+use crate::protocol::claims::Overrides;
 
 fn publish(body: &str) -> Result<(ChannelName, Payload), ApiError> {
     let (channel, publication) = publish_with(body, 64)?;
@@ -228,6 +230,64 @@ fn history_is_asked_within_bounds() {
     assert_eq!(since.map(|since| since.offset), Some(3));
     assert_eq!(bad(ask(r#","limit":-2"#)), BadRequest::LimitNegative);
     assert!(matches!(ask(r#","since":[3]"#), Err(ApiError::Unreadable(_))));
+}
+
+#[test]
+fn clients_are_meant_by_user_client_and_session() {
+    let who = |fields: &str| {
+        let body = format!(r#"{{"channel":"a"{fields}}}"#);
+        match read(Method::Unsubscribe, body.as_bytes(), 64)? {
+            Task::Steer(who, Deed::Unsubscribe(_)) => Ok(who),
+            other => panic!("{other:?}"),
+        }
+    };
+    let client = ClientKey::from_random(1);
+    let session = SessionKey { client, secret: 7 };
+    let all = format!(r#","user":"ann","client":"{client}","session":"{session}""#);
+    let all = who(&all).expect("all of them").expect("somebody");
+    let expected = Selector {
+        user: Some("ann".into()),
+        client: Some(client),
+        session: Some(session),
+        spared: Vec::new(),
+    };
+    assert_eq!(*all, expected);
+    let one = who(&format!(r#","session":"{session}""#)).expect("one of them").expect("somebody");
+    assert_eq!((one.client, one.session), (None, Some(session)));
+    // Nobody has an id like these.
+    for nobody in [r#""client":"x""#, r#""session":"x""#, r#""user":"ann","session":"x""#] {
+        assert_eq!(who(&format!(",{nobody}")).expect("readable"), None, "{nobody}");
+    }
+    for nothing in ["", r#","user":"","client":null,"session":"""#] {
+        assert_eq!(bad(who(nothing)), BadRequest::NobodyMeant, "{nothing}");
+    }
+}
+
+#[test]
+fn overrides_are_taken_one_by_one() {
+    let overrides = |fields: &str| {
+        let body = format!(r#"{{"channel":"a","user":"ann","override":{fields}}}"#);
+        match read(Method::Subscribe, body.as_bytes(), 64).expect("readable") {
+            Task::Steer(_, Deed::Subscribe(enrolment)) => enrolment.overrides,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(overrides("null"), Overrides::default());
+    let names =
+        ["presence", "join_leave", "force_recovery", "force_positioning", "force_push_join_leave"];
+    for name in names {
+        let one = overrides(&format!(r#"{{"{name}":{{"value":true}}}}"#));
+        let values = [
+            one.presence,
+            one.join_leave,
+            one.force_recovery,
+            one.force_positioning,
+            one.force_push_join_leave,
+        ];
+        for (other, value) in names.into_iter().zip(values) {
+            assert_eq!(value, (other == name).then_some(true), "{name}: {one:?}");
+        }
+    }
 }
 
 #[test]

@@ -10,12 +10,16 @@ use crate::publication::{Epoch, Payload};
 const KEPT: StreamOptions =
     StreamOptions { history_size: 1_000, history_ttl_ms: 100, history_meta_ttl_ms: 500 };
 
+fn defaults() -> HubLimits {
+    HubLimits::of_one_in(1, limits::HISTORY_BYTES_DEFAULT)
+}
+
 fn hub(limits: HubLimits) -> Hub {
     Hub::new(ShardId(0), Owners::new(NonZeroU16::MIN), limits, 7)
 }
 
 fn roomy() -> Hub {
-    hub(HubLimits::of_one_in(1))
+    hub(defaults())
 }
 
 fn publish(hub: &mut Hub, name: &str, now: u64) -> Position {
@@ -40,7 +44,7 @@ fn cache(offset: u64, epoch: Epoch) -> Recover {
 
 #[test]
 fn recovery_is_gapless_or_refused() {
-    let mut hub = hub(HubLimits { history_bytes_max: usize::MAX, ..HubLimits::of_one_in(1) });
+    let mut hub = hub(HubLimits { history_bytes_max: usize::MAX, ..defaults() });
     let epoch = publish(&mut hub, "a", 0).epoch;
     (0..9).for_each(|_| _ = publish(&mut hub, "a", 1));
     assert_eq!(join(&mut hub, "a", stream(10, epoch), 1), (true, vec![]));
@@ -143,7 +147,7 @@ fn past_the_bound_the_stream_not_used_for_longest_loses_its_oldest() {
         let payload = Payload::text(text);
         Entry { offset: 1, time_ms: 0, payload, tags: None, info: None, version: 0 }.size()
     };
-    let mut hub = hub(HubLimits { history_bytes_max: 4 * entry("x"), ..HubLimits::of_one_in(1) });
+    let mut hub = hub(HubLimits { history_bytes_max: 4 * entry("x"), ..defaults() });
     let epoch = publish(&mut hub, "old", 0).epoch;
     publish(&mut hub, "old", 0);
     publish(&mut hub, "new", 0);
@@ -167,7 +171,7 @@ fn past_the_bound_the_stream_not_used_for_longest_loses_its_oldest() {
 
 #[test]
 fn a_full_table_keeps_streams_that_somebody_may_come_back_to() {
-    let mut hub = hub(HubLimits { channels_max: 3, ..HubLimits::of_one_in(1) });
+    let mut hub = hub(HubLimits { channels_max: 3, ..defaults() });
     let kept = publish(&mut hub, "kept", 0);
     let plain = |hub: &mut Hub, name: &str, now| {
         let draft = Draft::plain(Payload::text("x"), 0);
@@ -188,7 +192,7 @@ fn a_full_table_keeps_streams_that_somebody_may_come_back_to() {
 
 #[test]
 fn an_idempotency_key_is_answered_the_same_for_its_time() {
-    let mut hub = hub(HubLimits { idempotency_keys_max: 2, ..HubLimits::of_one_in(1) });
+    let mut hub = hub(HubLimits { idempotency_keys_max: 2, ..defaults() });
     let mut ask = |name: &str, key: &str, now| {
         let mut draft = Draft::plain(Payload::text("x"), 0);
         draft.options.idempotency_key = Some(key.into());

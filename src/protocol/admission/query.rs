@@ -44,7 +44,7 @@ pub(super) fn parse(query: Option<&str>) -> Result<RawEntry, Refusal> {
     if channels.is_empty() {
         return Err(Refusal::ChannelMissing);
     }
-    Ok(RawEntry { channels: channels.into(), publish, expire_at: None })
+    Ok(RawEntry { channels: channels.into(), publish, expire_at: None, user: None })
 }
 
 /// The token in the query; an empty one is none.
@@ -69,9 +69,19 @@ pub(super) fn token(query: Option<&str>) -> Result<Option<TokenText>, Refusal> {
 
 /// Whether the query of the Centrifuge protocol asks for Protobuf.
 pub(super) fn asks_for_protobuf(query: Option<&str>) -> bool {
+    ["format", "cf_protocol"].iter().any(|name| has(query, name, "protobuf"))
+}
+
+/// Whether the query of the Centrifuge protocol asks for pings in control frames.
+pub(super) fn asks_for_frame_pings(query: Option<&str>) -> bool {
+    has(query, "cf_ws_frame_ping_pong", "true")
+}
+
+/// Whether a parameter has this value.
+fn has(query: Option<&str>, name: &str, value: &str) -> bool {
     query.unwrap_or_default().split('&').any(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        matches!(&*decode(name), b"format" | b"cf_protocol") && *decode(value) == *b"protobuf"
+        let (one, its) = pair.split_once('=').unwrap_or((pair, ""));
+        *decode(one) == *name.as_bytes() && *decode(its) == *value.as_bytes()
     })
 }
 

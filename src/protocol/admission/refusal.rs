@@ -1,6 +1,6 @@
 //! Why a request gets no 101 and no page.
 
-use super::super::channel::Denied;
+use super::super::channel::{self, Denied};
 use super::super::claims::TokenRefused;
 use crate::id::ChannelName;
 use crate::limits;
@@ -111,8 +111,8 @@ fn not_allowed(what: ChannelRight, channel: &str, denied: Denied) -> String {
         ChannelRight::Subscribe => ("subscribing", "allow_subscribe"),
         ChannelRight::Publish => ("publishing", "allow_publish"),
     };
-    let table = match channel.split_once(':') {
-        Some((namespace, _)) => format!("[namespace.{namespace:?}]"),
+    let table = match channel::namespace(channel) {
+        Some(namespace) => format!("[namespace.{namespace:?}]"),
         None => "[channel]".to_owned(),
     };
     let remedy = match denied {

@@ -83,9 +83,14 @@ impl ErrorCode {
     }
 }
 
-/// Why a subscription is ended from our side. 2500 and above tell clients to subscribe again.
+/// Why a subscription is over. 2500 and above tell clients to subscribe again; what is below 2000
+/// was the client's doing, and only backends are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsubscribed {
+    /// The client wanted it.
+    Client,
+    /// The client is gone.
+    Disconnect,
     /// A backend wanted it.
     Server,
     /// The time of its token is over, and no new one came.
@@ -96,6 +101,8 @@ impl Unsubscribed {
     /// The number on the wire.
     pub fn number(self) -> u16 {
         match self {
+            Self::Client => 0,
+            Self::Disconnect => 1,
             Self::Server => 2000,
             Self::Expired => 2501,
         }
@@ -104,6 +111,8 @@ impl Unsubscribed {
     /// The text on the wire.
     pub fn reason(self) -> &'static str {
         match self {
+            Self::Client => "client unsubscribed",
+            Self::Disconnect => "client disconnected",
             Self::Server => "server unsubscribe",
             Self::Expired => "subscription expired",
         }
@@ -118,6 +127,8 @@ pub enum Disconnect {
     Shutdown,
     /// The time of the connection's token is over and no new one came, or a backend says so.
     ConnectionExpired,
+    /// The time of a subscription is over that the client did not ask for.
+    SubscriptionExpired,
     /// A ping was not answered.
     NoPong,
     /// The token does not count.
@@ -128,7 +139,7 @@ pub enum Disconnect {
     Stale,
     /// A backend wants it to stay away.
     ForceDisconnect,
-    /// A backend subscribed it to more channels than it may have.
+    /// It is to be subscribed to more channels than it may have.
     ChannelLimit,
     /// Nothing here takes messages of clients.
     NotAvailable,
@@ -149,6 +160,7 @@ impl Disconnect {
         let (number, reason) = match self {
             Self::Shutdown => (3001, "shutdown"),
             Self::ConnectionExpired => (3005, "connection expired"),
+            Self::SubscriptionExpired => (3006, "subscription expired"),
             Self::NoPong => (3012, "no pong"),
             Self::InvalidToken => (3500, "invalid token"),
             Self::BadRequest => (3501, "bad request"),

@@ -5,7 +5,8 @@
 //! good as any. Fields this gateway does not know are ignored; what is missing or `null` is the
 //! empty value, as the protocol leaves empty values out.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
@@ -116,6 +117,24 @@ pub struct Connect<'a> {
     /// Of which version.
     #[serde(borrow)]
     pub version: Text<'a>,
+    /// What it was subscribed to without asking before it came back, by channel.
+    #[serde(borrow, deserialize_with = "null_is_empty")]
+    pub subs: BTreeMap<Text<'a>, Object<Resume<'a>>>,
+}
+
+/// How far a client had come in a channel.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct Resume<'a> {
+    /// Whether what came after `offset` and `epoch` is wanted.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub recover: bool,
+    /// The stream the client knows; empty when it knows none.
+    #[serde(borrow)]
+    pub epoch: Text<'a>,
+    /// The last publication it has seen there.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub offset: u64,
 }
 
 /// What the subscribe command says.
@@ -240,8 +259,14 @@ pub struct Since<'a> {
 }
 
 /// A string, borrowed where it holds no escapes; `null` and a missing one are empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text<'a>(Cow<'a, str>);
+
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 impl Deref for Text<'_> {
     type Target = str;

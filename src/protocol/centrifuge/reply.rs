@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::code::{ErrorCode, Unsubscribed};
-use crate::id::ClientKey;
+use crate::id::{ClientKey, SessionKey};
 use crate::publication::{ClientInfo, Entry, Epoch, Position, json};
 use crate::ws::{MessageKind, encode};
 
@@ -46,22 +46,33 @@ pub struct Subscribed<'a> {
 
 /// What a client is told that is welcome.
 #[derive(Clone, Copy, Debug)]
-pub struct Connected {
-    /// Its name.
-    pub client: ClientKey,
-    /// Seconds between pings, which are to be answered.
-    pub ping_s: u64,
+pub struct Connected<'a> {
+    /// Its name, and what proves it.
+    pub session: SessionKey,
+    /// Seconds between pings, which are to be answered; `None`: there are none it knows of.
+    pub ping_s: Option<u64>,
     /// Seconds until a new token is due; `None`: never.
     pub ttl: Option<u64>,
+    /// What it is subscribed to already: what [`append_sub`] has made; may be empty.
+    pub subs: &'a [u8],
 }
 
 /// The client is welcome.
-pub fn append_connected(out: &mut Vec<u8>, id: u32, connected: &Connected) {
-    let Connected { client, ping_s, ttl } = connected;
+pub fn append_connected(out: &mut Vec<u8>, id: u32, connected: &Connected<'_>) {
+    let Connected { session, ping_s, ttl, subs } = connected;
+    let client = session.client;
     begin(out, id, "connect");
     append(out, format_args!("{{\"client\":\"{client}\",\"version\":\"{VERSION}\""));
     append_ttl(out, *ttl);
-    append(out, format_args!(",\"ping\":{ping_s},\"pong\":true}}}}"));
+    if !subs.is_empty() {
+        out.extend_from_slice(b",\"subs\":{");
+        out.extend_from_slice(subs);
+        out.push(b'}');
+    }
+    if let Some(ping_s) = ping_s {
+        append(out, format_args!(",\"ping\":{ping_s},\"pong\":true"));
+    }
+    append(out, format_args!(",\"session\":\"{session}\"}}}}"));
 }
 
 /// The new token of the connection counts; the next is due in `ttl` seconds, if ever.
@@ -84,6 +95,28 @@ pub fn append_sub_refreshed(out: &mut Vec<u8>, id: u32, ttl: Option<u64>) {
 pub fn append_subscribed(out: &mut Vec<u8>, id: u32, result: &Subscribed<'_>) {
     begin(out, id, "subscribe");
     let start = out.len();
+    append_result(out, result);
+    end(out, start);
+}
+
+/// One member of [`Connected::subs`]; `data` is JSON for the client.
+pub fn append_sub(subs: &mut Vec<u8>, channel: &str, how: &Subscribed<'_>, data: Option<&str>) {
+    if !subs.is_empty() {
+        subs.push(b',');
+    }
+    json::append_string(subs, channel);
+    subs.push(b':');
+    let start = subs.len();
+    append_result(subs, how);
+    if let Some(data) = data {
+        subs.extend_from_slice(b",\"data\":");
+        json::append_one_line(subs, data.as_bytes());
+    }
+    end_object(subs, start);
+}
+
+/// What a subscriber is told, with a comma before each field.
+fn append_result(out: &mut Vec<u8>, result: &Subscribed<'_>) {
     append_ttl(out, result.ttl);
     for (key, value) in [
         ("recoverable", result.recoverable),
@@ -105,7 +138,6 @@ pub fn append_subscribed(out: &mut Vec<u8>, id: u32, result: &Subscribed<'_>) {
             append_publications(out, result.publications, result.position);
         }
     }
-    end(out, start);
 }
 
 /// A backend has subscribed the client; `data` is its word for it, JSON in one line. Publications
@@ -253,11 +285,17 @@ fn begin_push(out: &mut Vec<u8>, channel: &str, key: &str) {
 
 /// Ends a result that was written with a comma before each field, from `start` on.
 fn end(out: &mut Vec<u8>, start: usize) {
+    end_object(out, start);
+    out.push(b'}');
+}
+
+/// As [`end`], with nothing around the object.
+fn end_object(out: &mut Vec<u8>, start: usize) {
     match out.get_mut(start) {
         Some(comma) => *comma = b'{',
         None => out.push(b'{'),
     }
-    out.extend_from_slice(b"}}");
+    out.push(b'}');
 }
 
 /// Says when a new token is due, with a comma before it.
@@ -307,14 +345,21 @@ mod tests {
     #[test]
     fn replies_are_what_the_protocol_says() {
         let client = ClientKey::from_random(0);
-        let connected =
-            line(|out| append_connected(out, 1, &Connected { client, ping_s: 25, ttl: None }));
+        let session = SessionKey { client, secret: 1 };
+        let welcome = Connected { session, ping_s: Some(25), ttl: None, subs: b"" };
+        let connected = line(|out| append_connected(out, 1, &welcome));
         assert_eq!(
             connected,
             json!({"id": 1, "connect": {
-                "client": client.to_string(), "version": VERSION, "ping": 25, "pong": true
+                "client": client.to_string(), "version": VERSION, "ping": 25, "pong": true,
+                "session": session.to_string(),
             }})
         );
+        let silent = Connected { ping_s: None, ..welcome };
+        let connected = line(|out| append_connected(out, 1, &silent));
+        let session = session.to_string();
+        let expect = json!({"client": client.to_string(), "version": VERSION, "session": session});
+        assert_eq!(connected["connect"], expect);
         assert_eq!(line(|out| append_done(out, 2, Done::Publish)), json!({"id": 2, "publish": {}}));
         let done = line(|out| append_done(out, 3, Done::Unsubscribe));
         assert_eq!(done, json!({"id": 3, "unsubscribe": {}}));
@@ -364,6 +409,34 @@ mod tests {
                 ],
             })
         );
+    }
+
+    #[test]
+    fn what_a_client_is_subscribed_to_stands_in_the_reply_to_connect() {
+        let publications = [entry(4, "[\n]")];
+        let how = Subscribed {
+            ttl: None,
+            position: Some(position(3)),
+            recoverable: true,
+            was_recovering: true,
+            recovered: true,
+            publications: &publications,
+        };
+        let mut subs = Vec::new();
+        append_sub(&mut subs, "a\"", &how, None);
+        let plain = Subscribed { position: None, recoverable: false, publications: &[], ..how };
+        let plain = Subscribed { was_recovering: false, recovered: false, ..plain };
+        append_sub(&mut subs, "b", &plain, Some("{\n\"n\":\n1}"));
+        append_sub(&mut subs, "c", &plain, None);
+        let session = SessionKey { client: ClientKey::from_random(0), secret: 0 };
+        let connected = Connected { session, ping_s: Some(25), ttl: Some(9), subs: &subs };
+        let reply = line(|out| append_connected(out, 1, &connected));
+        let a = json!({
+            "recoverable": true, "recovered": true, "was_recovering": true, "positioned": true,
+            "epoch": "abcdefgh", "offset": 3, "publications": [{"data": [], "offset": 4}],
+        });
+        assert_eq!(reply["connect"]["subs"], json!({"a\"": a, "b": {"data": {"n": 1}}, "c": {}}));
+        assert_eq!(reply["connect"]["ttl"], 9);
     }
 
     #[test]

@@ -30,10 +30,13 @@ fn the_first_colon_ends_the_namespace() {
         ("chat:a", Ok(true)),
         ("chat:a:b", Ok(true)),
         ("chat:", Ok(true)),
+        ("$a", Ok(false)),
+        ("$chat:a", Ok(true)),
+        ("chat:$a", Ok(true)),
     ] {
         assert_eq!(names.options(channel).map(|options| options.presence), presence, "{channel}");
     }
-    for channel in ["x:a", ":a", "Chat:a", "#chat:a", ":", "$chat:a"] {
+    for channel in ["x:a", ":a", "Chat:a", "#chat:a", ":", "$:a", "$$chat:a"] {
         assert_eq!(names.options(channel), Err(UnknownNamespace), "{channel}");
         assert_eq!(names.decide_subscribe(channel, ANN), Err(UnknownNamespace), "{channel}");
         assert_eq!(names.decide_publish(channel, ANN, true), Err(UnknownNamespace), "{channel}");

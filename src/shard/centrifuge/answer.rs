@@ -87,6 +87,9 @@ impl Core {
             return;
         }
         let Some(connection) = self.slots.get_mut(conn) else { return replies.clear() };
+        if connection.flags.connecting {
+            return self.hold_back(conn, replies);
+        }
         let is_idle = connection.session.outbox.is_idle();
         if !is_idle && self.outbox_len + replies.len() > self.settings.outbox_shard_bytes {
             self.stats.counters.slow_consumers_disconnected.add(1);

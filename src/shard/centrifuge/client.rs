@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use super::asked::Asked;
+use super::connect::Connecting;
 use super::token::{Grant, Shown};
 use crate::hub::{ChannelId, Place, Subscription};
 use crate::limits;
+use crate::mail::Visibility;
 use crate::protocol::channel::Identity;
 use crate::publication::ClientInfo;
+use crate::session::Outbox;
 
 /// A client of the Centrifuge protocol: who it is and what it is subscribed to.
 #[derive(Debug, Default)]
@@ -23,11 +27,18 @@ pub(in crate::shard) struct Client {
     pub(super) grants: Vec<Grant>,
     /// The token of the command that is to be carried out next, if it shows one.
     pub(super) shown: Option<Box<Shown>>,
+    /// Its connect command, while owners are asked because of it.
+    pub(super) connecting: Option<Box<Connecting>>,
 }
 
 /// Who a client is to those who decide what it may do.
 pub(super) fn identity(info: &ClientInfo) -> Identity<'_> {
-    if info.user.is_empty() { Identity::Anonymous } else { Identity::User(&info.user) }
+    identity_of(&info.user)
+}
+
+/// Who a user is to those; empty: nobody in particular.
+pub(super) fn identity_of(user: &str) -> Identity<'_> {
+    if user.is_empty() { Identity::Anonymous } else { Identity::User(user) }
 }
 
 /// The place of one subscription.
@@ -39,38 +50,19 @@ pub(super) enum Slot {
     /// The owner was asked.
     Joining { channel: ChannelId, asked: Asked },
     /// Publications are delivered.
-    Member { channel: ChannelId, index: u32, wants_notices: bool },
+    Member {
+        channel: ChannelId,
+        index: u32,
+        wants_notices: bool,
+        visibility: Visibility,
+        /// The client did not ask for it.
+        by_server: bool,
+    },
 }
 
-/// What a subscribe command said, as far as its reply depends on it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    /// Who asked.
-    pub(super) by: By,
-    /// The offset behind which it wants to go on; `None`: it does not recover.
-    pub(super) recover_from: Option<u64>,
-    /// Rather an error than a subscription that missed something.
-    pub(super) reject_unrecovered: bool,
-    /// Whether the position is told.
-    pub(super) positioned: bool,
-    /// Whether it may come back and recover.
-    pub(super) recoverable: bool,
-    /// Whether only the newest publication is of interest.
-    pub(super) newest_only: bool,
-    /// Whether it is told who comes and goes.
-    pub(super) wants_notices: bool,
-    /// Whether a backend wanted it to end before it had begun.
-    pub(super) revoked: bool,
-}
-
-/// Who asked for a subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
-    /// The client, by the command of this number.
-    Command(u32),
-    /// A backend, by this errand.
-    Errand(u32),
-}
+/// Every client pays for these, and for most they are all there is. The allocator has rooms of 80
+/// and of 40 bytes.
+const _: () = assert!(size_of::<Client>() <= 80 && size_of::<Slot>() <= 40);
 
 impl Client {
     /// The subscription to `channel`, with its index.
@@ -136,9 +128,14 @@ impl Client {
         self.info.as_ref()
     }
 
-    /// Whether its connect command is still to come.
+    /// Whether its connect command is still to come, or to be answered.
     pub(in crate::shard) fn awaits_connect(&self) -> bool {
-        self.info.is_none()
+        self.info.is_none() || self.connecting.is_some()
+    }
+
+    /// What is for it once its connect command is answered, while that is not.
+    pub(in crate::shard) fn held_mut(&mut self) -> Option<&mut Outbox> {
+        self.connecting.as_mut().map(|connecting| &mut connecting.held)
     }
 }
 

@@ -120,31 +120,48 @@ impl Core {
         connect: &Connect<'_>,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let claims = match self.judge_connect(conn, id, &connect.token, out) {
-            Ok(claims) => claims,
-            Err(outcome) => return outcome,
+        if self.client_mut(conn).is_some_and(|client| client.connecting.is_none()) {
+            let mut claims = match self.judge_connect(conn, id, &connect.token, out) {
+                Ok(claims) => claims,
+                Err(outcome) => return outcome,
+            };
+            let wanted = match self.wanted(conn, &mut claims, connect) {
+                Ok(wanted) => wanted,
+                Err(halt) => return self.halt_connect(conn, id, halt, out),
+            };
+            let key = ClientKey::from_random(self.random.u128(..));
+            self.take_claims(conn, claims, key);
+            let info = self.info_of(conn);
+            self.roll.add(&info, conn);
+            self.begin_connecting(conn, wanted);
+        }
+        let (subs, held) = match self.go_on_connecting(conn) {
+            Ok(made) => made,
+            Err(halt) => return self.halt_connect(conn, id, halt, out),
         };
-        let key = ClientKey::from_random(self.random.u128(..));
-        self.take_claims(conn, claims, key);
-        let info = self.info_of(conn);
-        self.roll.add(&info, conn);
+        let key = self.info_of(conn).client;
+        let session = self.sessions.of(key);
         let times = &self.settings.keepalive;
         let keepalive = Keepalive::new(self.time.ms, times, self.random.u64(..));
-        let ping_s = times.ping_interval.div_ceil(1000);
         tracing::debug!(%conn, client = %key, name = &*connect.name, version = &*connect.version, "connected");
         let ttl = self.connection_ttl(conn);
-        reply::append_connected(out, id, &Connected { client: key, ping_s, ttl });
         let connection = self.slots.get_mut(conn).expect("its command is carried out");
+        // Pings in control frames are no business of the SDK.
+        let as_messages = !connection.protocol.has_frame_pings();
+        let ping_s = as_messages.then(|| times.ping_interval.div_ceil(1000));
+        reply::append_connected(out, id, &Connected { session, ping_s, ttl, subs: &subs });
         connection.session.keepalive = keepalive;
         self.set_timer(conn);
+        self.release(conn, held, out);
         Outcome::Begun
     }
 
     fn on_command_pong(&mut self, conn: ConnId) -> Outcome {
         let now = self.time.ms;
         let connection = self.slots.get_mut(conn).expect("its command is carried out");
+        let frame_pings = connection.protocol.has_frame_pings();
         let keepalive = &mut connection.session.keepalive;
-        if !keepalive.is_pong_awaited() {
+        if frame_pings || !keepalive.is_pong_awaited() {
             return Outcome::Disconnect(Disconnect::BadRequest);
         }
         keepalive.handle_pong(now, &self.settings.keepalive);
@@ -223,6 +240,10 @@ impl Core {
         let ask =
             Ask { channel: self.channel_name(channel), question, reply: AskReply::Client(asker) };
         let owner = self.owners.owner(&ask.channel);
+        let counts_clients = matches!(ask.question, Question::Presence | Question::PresenceStats);
+        if counts_clients && !self.has_told_leaves(owner) {
+            return Outcome::Later(Until::Room(owner));
+        }
         if owner != self.id {
             if !self.can_request(owner) {
                 return Outcome::Later(Until::Room(owner));

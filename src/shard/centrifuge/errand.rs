@@ -10,17 +10,13 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::super::Core;
-use super::client::{Asked, By, Client, Slot};
-use super::token::Grant;
-use crate::hub::{self, Recover};
+use super::asked::{Asked, By};
+use super::client::{Client, Slot};
 use crate::id::{ChannelName, ConnId};
 use crate::limits;
-use crate::mail::{
-    Deed, Enrolment, Join, Request, Selector, Steer, SteerReply, Subscriber, Unanswered,
-};
+use crate::mail::{Deed, Enrolment, Selector, Steer, SteerReply, Unanswered};
 use crate::protocol::centrifuge::code::{Disconnect, Unsubscribed};
 use crate::protocol::centrifuge::reply::{self, Subscribed};
-use crate::protocol::channel::Recovery;
 use crate::publication::ClientInfo;
 
 /// What is to be done to clients.
@@ -71,7 +67,8 @@ impl Core {
 
     /// The clients that are meant.
     fn meant(&mut self, who: &Selector) -> Vec<ConnId> {
-        let mut conns = match (&who.client, &who.user) {
+        let client = who.client.or(who.session.map(|session| session.client));
+        let mut conns = match (&client, &who.user) {
             (Some(client), _) => self.roll.client(*client).into_iter().collect(),
             (None, Some(user)) => self.roll.user(user),
             (None, None) => Vec::new(),
@@ -80,6 +77,7 @@ impl Core {
             let info = self.slots.get_mut(*conn).and_then(|c| c.client.as_ref()?.info.clone());
             info.is_some_and(|info| {
                 who.user.as_ref().is_none_or(|user| *user == info.user)
+                    && who.session.is_none_or(|session| session == self.sessions.of(info.client))
                     && !who.spared.contains(&info.client)
             })
         });
@@ -119,11 +117,11 @@ impl Core {
         true
     }
 
-    /// The client, unless its connection ends.
+    /// The client, unless its connection ends or its connect command was refused.
     fn staying(&mut self, conn: ConnId) -> Option<&mut Client> {
         let connection = self.slots.get_mut(conn)?;
         let stays = connection.session.is_open() && connection.terminating.is_none();
-        connection.client.as_deref_mut().filter(|_| stays)
+        connection.client.as_deref_mut().filter(|client| stays && client.info.is_some())
     }
 
     /// Sets anew until when a client may stay, and tells it; and what others see of it.
@@ -182,7 +180,6 @@ impl Core {
             return true;
         }
         let Some(client) = self.staying(conn) else { return true };
-        let Some(info) = client.info.clone() else { return true };
         if found.is_some_and(|channel| client.find(channel).is_some()) {
             return true;
         }
@@ -191,8 +188,14 @@ impl Core {
             self.close(conn, Some(why.code()), why.reason());
             return true;
         };
+        let asked = Asked::by_server(
+            By::Errand(id),
+            enrolment.since,
+            &self.options_of(channel),
+            &enrolment.overrides,
+        );
         let owner = self.owners.owner(channel);
-        if !self.can_join(owner, channel) {
+        if !self.can_join(owner, channel, asked.visibility) {
             return false;
         }
         let errand = self.errands.by_id.get_mut(&id).expect("it is being done");
@@ -201,48 +204,9 @@ impl Core {
             return true;
         };
         errand.joining_count += 1;
-        let asked = self.asked_for(id, enrolment);
-        let client = self.client_mut(conn).expect("just found");
-        client.set_slot(index, Slot::Joining { channel: ticket.channel, asked });
-        let channel_info = enrolment.info.clone().map(|text| {
-            let chan_info = Some(text);
-            Arc::new(ClientInfo { chan_info, ..(*info).clone() })
-        });
-        self.note_grant(conn, Grant { index, expires_at, info: channel_info.clone() });
-        let info = channel_info.unwrap_or(info);
-        let recover = match (asked.newest_only, enrolment.since) {
-            (true, since) => Recover::Cache(
-                since.unwrap_or(hub::Since { offset: 0, epoch: hub::AskedEpoch::Any }),
-            ),
-            (false, Some(since)) => Recover::Stream(since),
-            (false, None) => Recover::No,
-        };
-        let subscriber = Subscriber { shard: self.id, conn, subscription_index: index };
-        let join = Join { channel: channel.clone(), subscriber, ticket, recover, info };
-        if owner == self.id {
-            self.let_in(join);
-        } else {
-            self.request(owner, Request::Join(Box::new(join)));
-        }
+        self.note_grant(conn, index, expires_at, enrolment.info.clone());
+        self.ask_to_join(conn, index, (ticket, channel.clone()), asked, enrolment.since);
         true
-    }
-
-    /// What the push will depend on.
-    fn asked_for(&self, errand: u32, enrolment: &Enrolment) -> Asked {
-        let options = self.options_of(&enrolment.channel);
-        let as_configured = matches!(options.recovery, Recovery::Forced | Recovery::Cache);
-        let recoverable =
-            options.history.is_some() && enrolment.recoverable.unwrap_or(as_configured);
-        Asked {
-            by: By::Errand(errand),
-            recover_from: enrolment.since.map(|since| since.offset),
-            reject_unrecovered: false,
-            positioned: recoverable || enrolment.positioned.unwrap_or(options.positioning),
-            recoverable,
-            newest_only: options.recovery == Recovery::Cache,
-            wants_notices: options.join_leave && enrolment.notices.unwrap_or(false),
-            revoked: false,
-        }
     }
 
     /// Tells a client of its subscription, and what it missed.

@@ -10,7 +10,7 @@ use super::super::Core;
 use crate::hub::ChannelId;
 use crate::id::{ConnId, ShardId};
 use crate::limits;
-use crate::mail::{Leave, Request};
+use crate::mail::{Leave, Request, Visibility};
 use crate::publication::ClientInfo;
 
 /// What owners are still to be told. Each entry was a subscription, so it takes no more memory than
@@ -44,16 +44,21 @@ impl Leaves {
 
 impl Core {
     /// Has the owner told that the client is not subscribed any more, if it wants to know.
-    pub(super) fn mail_leave(&mut self, conn: ConnId, index: u8, channel: ChannelId) {
-        let channel = self.hub.name(channel).clone();
-        let options = self.options_of(&channel);
-        if options.presence || options.join_leave {
+    pub(super) fn mail_leave(
+        &mut self,
+        conn: ConnId,
+        index: u8,
+        channel: ChannelId,
+        visibility: Visibility,
+    ) {
+        if visibility != Visibility::default() {
+            let channel = self.hub.name(channel).clone();
             let owner = self.owners.owner(&channel);
             let info = self.info_of(conn);
             let client = self.client_mut(conn).expect("its subscription is ended");
             let grant = client.find_grant(index);
             let info = grant.and_then(|grant| grant.info.clone()).unwrap_or(info);
-            let leave = Leave { channel, info };
+            let leave = Leave { channel, info, visibility };
             self.leaves.by_owner[owner.index()].push_back(leave);
         }
     }
@@ -79,10 +84,19 @@ impl Core {
         self.leaves.cut = budget == 0;
     }
 
+    /// Whether the owner knows of all who left, or is told now. What it is asked after a leave must
+    /// not overtake it.
+    pub(super) fn has_told_leaves(&mut self, owner: ShardId) -> bool {
+        if self.leaves.is_waiting(owner) {
+            self.mail_leaves();
+        }
+        !self.leaves.is_waiting(owner)
+    }
+
     fn can_mail_leave(&self, owner: ShardId) -> bool {
         let Some(leave) = self.leaves.by_owner[owner.index()].front() else { return false };
         if owner == self.id {
-            self.has_room_for_notice(&leave.channel)
+            self.has_room_for_notice(&leave.channel, leave.visibility)
         } else {
             self.can_request(owner)
         }

@@ -7,13 +7,17 @@
 //! meanwhile.
 
 mod answer;
+mod asked;
 mod client;
 mod command;
+mod connect;
 mod errand;
 mod leave;
+mod session;
 mod subscribe;
 mod token;
 
 pub(super) use client::Client;
 pub(super) use errand::Errands;
 pub(super) use leave::Leaves;
+pub(super) use session::Sessions;

@@ -2,15 +2,16 @@
 
 use super::super::Core;
 use super::super::slots::Until;
-use super::client::{Asked, By, Slot, identity};
+use super::asked::{Asked, By};
+use super::client::{Slot, identity};
 use super::command::{Outcome, check_name};
-use crate::hub::{self, AskedEpoch, ChannelId, ChannelsFull, Member, Recover, Since};
-use crate::id::{ConnId, ShardId};
-use crate::mail::{Join, Joined, Request, Subscriber, Unanswered};
+use crate::hub::{self, AskedEpoch, ChannelId, ChannelsFull, Member, Since};
+use crate::id::{ChannelName, ConnId, ShardId};
+use crate::mail::{Join, Joined, Party, Request, Subscriber, Unanswered, Visibility};
 use crate::protocol::centrifuge::code::{Disconnect, ErrorCode, Unsubscribed};
-use crate::protocol::centrifuge::command::{FLAG_REJECT_UNRECOVERED, Subscribe};
+use crate::protocol::centrifuge::command::Subscribe;
 use crate::protocol::centrifuge::reply::{self, Done, Subscribed};
-use crate::protocol::channel::{ChannelOptions, Format, Recovery};
+use crate::protocol::channel::{ChannelOptions, Format};
 use crate::protocol::claims::SubscriptionClaims;
 
 /// The one form of differences between publications that clients may offer; it is not used.
@@ -32,39 +33,56 @@ impl Core {
             Ok(claims) => claims,
             Err(outcome) => return outcome,
         };
-        let (options, subscription_index) = match self.decide_subscribe(conn, ask, claims.as_ref())
-        {
+        let (options, index) = match self.decide_subscribe(conn, ask, claims.as_ref()) {
             Ok(decided) => decided,
             Err(code) => return self.refuse_command(id, code, out),
         };
+        let overrides = claims.as_ref().map(|claims| claims.overrides).unwrap_or_default();
+        let asked = Asked::by_client(id, ask, &options, &overrides);
         let channel = self.channel_name(&ask.channel);
         let owner = self.owners.owner(&channel);
-        if !self.can_join(owner, &channel) {
+        if !self.can_join(owner, &channel, asked.visibility) {
             return Outcome::Later(Until::Room(owner));
         }
         let Ok(ticket) = self.hub.begin_join(&channel) else {
             return self.refuse_command(id, ErrorCode::Internal, out);
         };
         if let Some(claims) = &claims {
-            self.grant(conn, subscription_index, claims);
+            self.grant(conn, index, claims);
         }
-        let client = self.client_mut(conn).expect("its command is carried out");
-        let info = client.find_grant(subscription_index).and_then(|grant| grant.info.clone());
-        let asked = asked(id, ask, &options);
-        client.set_slot(subscription_index, Slot::Joining { channel: ticket.channel, asked });
+        let epoch = AskedEpoch::from_text(&ask.epoch);
+        let since = ask.recover.then_some(Since { offset: ask.offset, epoch });
+        self.ask_to_join(conn, index, (ticket, channel), asked, since);
+        self.note_asked(conn)
+    }
+
+    /// Asks the owner to let the client in. [`Core::can_join`] was asked before.
+    pub(super) fn ask_to_join(
+        &mut self,
+        conn: ConnId,
+        index: u8,
+        (ticket, channel): (hub::JoinTicket, ChannelName),
+        asked: Asked,
+        since: Option<Since>,
+    ) {
+        let info = self.info_of(conn);
+        let client = self.client_mut(conn).expect("its subscription is begun");
+        client.set_slot(index, Slot::Joining { channel: ticket.channel, asked });
+        let channel_info = client.find_grant(index).and_then(|grant| grant.info.clone());
+        let owner = self.owners.owner(&channel);
         let join = Join {
             channel,
-            subscriber: Subscriber { shard: self.id, conn, subscription_index },
+            subscriber: Subscriber { shard: self.id, conn, subscription_index: index },
             ticket,
-            recover: recover(ask, &asked),
-            info: info.unwrap_or_else(|| self.info_of(conn)),
+            recover: asked.recover(since),
+            info: channel_info.unwrap_or(info),
+            visibility: asked.visibility,
         };
         if owner == self.id {
             self.let_in(join);
         } else {
             self.request(owner, Request::Join(Box::new(join)));
         }
-        self.note_asked(conn)
     }
 
     /// Whether the client may subscribe; the channel's options, and a place for the subscription.
@@ -93,15 +111,7 @@ impl Core {
             None => channels.decide_subscribe(channel, identity(&info)),
         };
         decided.map_err(ErrorCode::of_denial)?;
-        let mut options = self.options_of(channel);
-        if let Some(claims) = claims {
-            options.positioning = claims.overrides.force_positioning.unwrap_or(options.positioning);
-            options.recovery = match (claims.overrides.force_recovery, options.recovery) {
-                (Some(true), Recovery::Allowed) => Recovery::Forced,
-                (Some(false), Recovery::Forced) => Recovery::Allowed,
-                (_, recovery) => recovery,
-            };
-        }
+        let options = self.options_of(channel);
         // What is no JSON could not be sent to this client.
         if options.format == Format::Binary {
             return Err(ErrorCode::NotAvailable);
@@ -111,15 +121,17 @@ impl Core {
 
     /// Whether a join can be sent to the owner now, or carried out here. One that follows a leave
     /// must not overtake it.
-    pub(super) fn can_join(&mut self, owner: ShardId, channel: &str) -> bool {
-        if self.leaves.is_waiting(owner) {
-            self.mail_leaves();
-            if self.leaves.is_waiting(owner) {
-                return false;
-            }
+    pub(super) fn can_join(
+        &mut self,
+        owner: ShardId,
+        channel: &str,
+        visibility: Visibility,
+    ) -> bool {
+        if !self.has_told_leaves(owner) {
+            return false;
         }
         if owner == self.id {
-            return self.has_room_for_notice(channel) && self.can_deliver(owner, 1);
+            return self.has_room_for_notice(channel, visibility) && self.can_deliver(owner, 1);
         }
         self.can_request(owner)
     }
@@ -133,7 +145,7 @@ impl Core {
         match (slot, result) {
             (Slot::Joining { asked, .. }, Ok(result)) => {
                 if asked.reject_unrecovered && asked.recover_from.is_some() && !result.recovered {
-                    self.mail_leave(conn, subscription_index, ticket.channel);
+                    self.mail_leave(conn, subscription_index, ticket.channel, asked.visibility);
                     self.abandon_join(ticket, true);
                     let code = ErrorCode::UnrecoverablePosition;
                     self.end_join(conn, subscription_index, asked.by, code);
@@ -165,8 +177,10 @@ impl Core {
         let place = self.hub.finish_join(ticket, member, |member, at| joined.push((member, at)));
         let hub::Place::Member(at) = place else { unreachable!("a finished join is a member") };
         let client = self.client_mut(conn).expect("looked up by the caller");
-        let wants_notices = asked.wants_notices;
-        client.set_slot(index, Slot::Member { channel: ticket.channel, index: at, wants_notices });
+        let Asked { by, wants_notices, visibility, .. } = asked;
+        let (channel, by_server) = (ticket.channel, by.is_server());
+        let slot = Slot::Member { channel, index: at, wants_notices, visibility, by_server };
+        client.set_slot(index, slot);
         self.stats.counters.subscriptions.add(1);
         self.settle_waiting(joined, Vec::new());
     }
@@ -194,6 +208,7 @@ impl Core {
                 self.settle_errand(errand, Err(Unanswered::Full));
                 return self.resume_commands(conn);
             }
+            By::Connect => return self.settle_wanted(conn, Some(code)),
         };
         self.reply_with(conn, |core, out| {
             core.refuse_command(command, code, out);
@@ -228,7 +243,9 @@ impl Core {
             position: asked.positioned.then_some(position),
             recoverable: asked.recoverable,
             was_recovering,
-            recovered: was_recovering && result.recovered,
+            // The newest is for everyone, and clients look for it in what is recovered.
+            recovered: result.recovered
+                && (was_recovering || (asked.newest_only && asked.by == By::Connect)),
             publications: &result.publications,
         };
         match asked.by {
@@ -240,6 +257,10 @@ impl Core {
                 self.push_subscribed(conn, errand, &channel, &subscribed, position.epoch);
                 self.settle_errand(errand, Ok(()));
                 self.resume_commands(conn);
+            }
+            By::Connect => {
+                let channel = self.hub.name(channel).clone();
+                self.note_wanted(conn, index, &channel, &subscribed);
             }
         }
     }
@@ -261,7 +282,7 @@ impl Core {
             Some((_, Slot::Joining { .. })) => return Outcome::Later(Until::Answer),
             Some((index, slot)) => {
                 client.set_slot(index, Slot::Free);
-                self.leave(conn, index, slot);
+                self.leave(conn, index, slot, Unsubscribed::Client);
             }
             None => {}
         }
@@ -282,35 +303,42 @@ impl Core {
         let channel = self.hub.name(subscription.channel).clone();
         let client = self.client_mut(conn).expect("its subscription is in force");
         client.set_slot(index, Slot::Free);
-        self.leave(conn, index, slot);
+        self.leave(conn, index, slot, why);
         reply::append_unsubscribed(out, &channel, why);
     }
 
-    /// Ends every subscription of a client that ends.
-    pub(in crate::shard) fn leave_all(&mut self, conn: ConnId) {
+    /// Ends every subscription of a client that ends, by our Close with `reason` or otherwise.
+    pub(in crate::shard) fn leave_all(&mut self, conn: ConnId, reason: &str) {
         let Some(client) = self.client_mut(conn) else { return };
         let (info, slots) = (client.info().cloned(), client.take_slots());
-        if let Some(info) = info {
-            self.roll.remove(&info, conn);
-        }
+        self.drop_connecting(conn);
         for (index, slot) in (0u8..).zip(slots) {
-            self.leave(conn, index, slot);
+            self.leave(conn, index, slot, Unsubscribed::Disconnect);
+        }
+        if let Some(info) = info
+            && self.roll.remove(&info, conn)
+        {
+            self.tell_disconnected(conn, Party::Client(info), reason);
         }
     }
 
     /// Ends one subscription, whose slot is free already.
-    pub(super) fn leave(&mut self, conn: ConnId, index: u8, slot: Slot) {
+    pub(super) fn leave(&mut self, conn: ConnId, index: u8, slot: Slot, why: Unsubscribed) {
         match slot {
             Slot::Free => {}
             // Its answer finds nobody and gives the ticket back; the owner has let it in by then.
             Slot::Joining { channel, asked } => {
-                self.mail_leave(conn, index, channel);
+                self.mail_leave(conn, index, channel, asked.visibility);
                 if let By::Errand(errand) = asked.by {
                     self.settle_errand(errand, Ok(()));
                 }
             }
-            Slot::Member { channel, .. } => {
-                self.mail_leave(conn, index, channel);
+            Slot::Member { channel, visibility, .. } => {
+                self.mail_leave(conn, index, channel, visibility);
+                if self.tells_of_subscriptions() {
+                    let who = Party::Client(self.info_of(conn));
+                    self.tell_unsubscribed(&who, channel, why);
+                }
                 let subscription = slot.subscription().expect("a member");
                 let member = Member { conn, subscription_index: index };
                 let moves = self.hub.unsubscribe(subscription, member);
@@ -323,34 +351,5 @@ impl Core {
         if let Some(client) = self.client_mut(conn) {
             client.take_grant(index);
         }
-    }
-}
-
-/// What the reply will depend on.
-fn asked(command: u32, ask: &Subscribe<'_>, options: &ChannelOptions) -> Asked {
-    let recoverable = match options.recovery {
-        Recovery::Off => false,
-        Recovery::Allowed => ask.recoverable || ask.recover,
-        Recovery::Forced | Recovery::Cache => true,
-    };
-    Asked {
-        by: By::Command(command),
-        recover_from: (recoverable && ask.recover).then_some(ask.offset),
-        reject_unrecovered: ask.flag & FLAG_REJECT_UNRECOVERED != 0,
-        positioned: recoverable || options.positioning,
-        recoverable,
-        newest_only: options.recovery == Recovery::Cache,
-        wants_notices: options.join_leave && ask.join_leave,
-        revoked: false,
-    }
-}
-
-/// What the owner is to give it first.
-fn recover(ask: &Subscribe<'_>, asked: &Asked) -> Recover {
-    let since = |offset| Since { offset, epoch: AskedEpoch::from_text(&ask.epoch) };
-    match (asked.newest_only, asked.recover_from) {
-        (true, from) => Recover::Cache(since(from.unwrap_or(0))),
-        (false, Some(from)) => Recover::Stream(since(from)),
-        (false, None) => Recover::No,
     }
 }

@@ -115,9 +115,7 @@ impl Core {
         let Some(code) = ErrorCode::of_token(refused) else {
             return Err(Outcome::Disconnect(Disconnect::InvalidToken));
         };
-        self.client_mut(conn).expect("its command is carried out").refused = true;
-        self.refuse_command(id, code, out);
-        Err(Outcome::Refused)
+        Err(self.refuse_connect(conn, id, code, out))
     }
 
     /// What a subscription's token says, if it has one; `Err`: how the command ends instead.
@@ -258,20 +256,27 @@ impl Core {
     /// Notes what the token of a subscription allows.
     pub(super) fn grant(&mut self, conn: ConnId, index: u8, claims: &SubscriptionClaims) {
         let expires_at = claims.expire_at.map(|end| self.deadline(end));
+        self.note_grant(conn, index, expires_at, claims.info.clone());
+    }
+
+    /// Notes what a subscription is allowed, instead of what it was; `info`: what others see of the
+    /// client in the channel.
+    pub(super) fn note_grant(
+        &mut self,
+        conn: ConnId,
+        index: u8,
+        expires_at: Option<Millis>,
+        info: Option<Arc<str>>,
+    ) {
         let connection_info = self.info_of(conn);
-        let info = claims.info.clone().map(|chan_info| {
+        let info = info.map(|chan_info| {
             let chan_info = Some(chan_info);
             Arc::new(ClientInfo { chan_info, ..(*connection_info).clone() })
         });
-        self.note_grant(conn, Grant { index, expires_at, info });
-    }
-
-    /// Notes what a subscription is allowed, instead of what it was.
-    pub(super) fn note_grant(&mut self, conn: ConnId, grant: Grant) {
         let client = self.client_mut(conn).expect("its subscription is begun");
-        client.take_grant(grant.index);
-        if grant.expires_at.is_some() || grant.info.is_some() {
-            client.grants.push(grant);
+        client.take_grant(index);
+        if expires_at.is_some() || info.is_some() {
+            client.grants.push(Grant { index, expires_at, info });
         }
         self.set_timer(conn);
     }
@@ -306,6 +311,13 @@ impl Core {
         }
         let mut pushes = Vec::new();
         while let Some((index, slot)) = self.client_mut(conn).and_then(|one| one.expired(now)) {
+            if matches!(slot, Slot::Member { by_server: true, .. }) {
+                // The client could not subscribe again by itself: it is to come back instead.
+                self.send_replies(conn, &mut pushes);
+                let why = Disconnect::SubscriptionExpired;
+                self.close(conn, Some(why.code()), why.reason());
+                return true;
+            }
             self.end_subscription(conn, index, slot, Unsubscribed::Expired, &mut pushes);
         }
         self.send_replies(conn, &mut pushes);

@@ -2,6 +2,7 @@
 // Arguments: MODE ws://CLIENTS ADMIN. Exits with 0 if everything was as expected.
 //   flow     two clients: subscribe, publish, presence, history, who comes and goes, errors
 //   recover  a subscriber whose TCP connection is killed while 1,000 messages are published
+//   lost     a subscriber that was away for as much as a history of 3 holds, and for more
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -154,5 +155,30 @@ async function recover() {
   assert.deepEqual(missed, KILLS.map(() => true), "each time it was back, nothing was missing");
 }
 
-await { flow, recover }[mode]();
+async function lost() {
+  const subscriber = connect();
+  const subscription = subscriber.newSubscription("stream");
+  const next = queue(subscription, "subscribed", "publication");
+  subscription.subscribe();
+  const { epoch } = (await next("subscribed")).streamPosition;
+  let published = 0;
+  for (const missed of [3, 4, 0]) {
+    subscriber.disconnect();
+    for (let n = 0; n < missed; n += 1) await post("stream", (published += 1));
+    subscriber.connect();
+    const back = await next("subscribed");
+    assert.deepEqual([back.wasRecovering, back.recovered], [true, missed <= 3]);
+    assert.equal(back.streamPosition.epoch, epoch);
+    // What came after the gap is not handed out: the application loads its state anew.
+    const handed = back.recovered ? missed : 0;
+    for (let n = published - handed + 1; n <= published; n += 1) {
+      const { data, offset } = await next("publication");
+      assert.deepEqual([data, offset], [n, n]);
+    }
+    await post("stream", (published += 1));
+    assert.equal((await next("publication")).offset, published, "and on it goes");
+  }
+}
+
+await { flow, recover, lost }[mode]();
 process.exit(0);

@@ -16,7 +16,13 @@ fn read(text: &str) -> Result<Vec<String>, Malformed> {
 
 fn words(Command { id, method }: &Command<'_>) -> String {
     let what = match method {
-        Method::Connect(c) => format!("connect {} {}", &*c.name, &*c.version),
+        Method::Connect(c) => {
+            let subs = c.subs.iter().map(|(channel, Object(resume))| {
+                let Resume { recover, epoch, offset } = resume;
+                format!(" {:?} recover={recover} {offset}@{}", &**channel, &**epoch)
+            });
+            format!("connect {} {}{}", &*c.name, &*c.version, subs.collect::<String>())
+        }
         Method::Subscribe(s) => format!(
             "subscribe {} recover={} {}@{} positioned={} recoverable={} join_leave={} flag={} \
              delta={} type={} filter={}",
@@ -57,8 +63,13 @@ fn every_command_of_the_protocol() {
         (r#"{"id":1,"connect":{}}"#, "1 connect".to_owned()),
         (
             r#"{"connect":{"token":"t","data":{"a":1},"subs":{"a":{"recover":true}},"name":"js","version":"5","headers":{"a":"b"},"flag":3},"id":1}"#,
-            "1 connect js 5".to_owned(),
+            "1 connect js 5 \"a\" recover=true 0@".to_owned(),
         ),
+        (
+            r#"{"id":1,"connect":{"subs":{"b":{"recover":null,"offset":7,"epoch":"e","flag":1},"a\n":{}}}}"#,
+            "1 connect   \"a\\n\" recover=false 0@ \"b\" recover=false 7@e".to_owned(),
+        ),
+        (r#"{"id":1,"connect":{"subs":null}}"#, "1 connect".to_owned()),
         (r#"{"id":2,"subscribe":{"channel":"news"}}"#, format!("2 subscribe news {plain}")),
         (
             r#"{"id":4294967295,"subscribe":{"channel":"a","token":"","recover":true,"epoch":"xyz","offset":18446744073709551615,"data":[1],"positioned":true,"recoverable":true,"join_leave":true,"flag":3,"delta":"fossil","type":1,"tf":{"op":""}}}"#,
