@@ -100,7 +100,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let owners = Owners::new(NonZeroU16::new(SHARDS as u16).expect("not zero"));
         let names: Vec<_> = (0..CHANNELS).map(|n| ChannelName::from(format!("c{n}"))).collect();
-        let limits = HubLimits { channels_max: 2 * CHANNELS, ..HubLimits::of_one_in(1) };
+        let limits = HubLimits { channels_max: 2 * CHANNELS, ..HubLimits::of_one_in(1, 1 << 30) };
         let local = |shard| Local {
             hub: Hub::new(ShardId(shard), owners.clone(), limits, seed ^ u64::from(shard)),
             subscribers: BTreeMap::new(),
