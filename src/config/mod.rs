@@ -54,6 +54,15 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
     resolve::resolve(raw::RawConfig::read(inputs)?, inputs, machine)
 }
 
+/// As [`load`] of a file called `FILE` with this text, on a machine that is always the same.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn load_text(text: &str) -> Result<Loaded, ConfigError> {
+    let inputs = Inputs::default();
+    let file = Some((std::path::Path::new("FILE"), text));
+    let machine = resolve::Machine { cores: &[0, 1], memory: 8 << 30 };
+    resolve::resolve(raw::RawConfig::read_over(file, &inputs)?, &inputs, machine)
+}
+
 /// The cores this process may use (`sched_getaffinity`), ascending, at least one.
 pub fn allowed_cores() -> Vec<usize> {
     let counted = || std::thread::available_parallelism().map_or(1, usize::from);

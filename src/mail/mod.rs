@@ -16,6 +16,7 @@
 mod auth;
 mod bell;
 mod channel;
+mod flag;
 mod lane;
 mod news;
 mod permit;
@@ -217,4 +218,32 @@ pub enum PublishError {
     /// The owner ended before it answered, because the process stops. Nothing was acknowledged.
     #[error("the gateway is stopping; the publication was not accepted")]
     Stopping,
+}
+
+/// What flags and permits are made of. `tests/mail_orderings.rs` puts loom's in their place.
+mod sync {
+    pub(super) use std::sync::Arc;
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn least_loaded_shard_first_and_bound_holds() {
+        let permits = Permits::new(2, 3);
+        let first = permits.take().expect("empty");
+        let second = permits.take().expect("one left");
+        assert_ne!(first.shard(), second.shard());
+        let third = permits.take().expect("last");
+        assert!(permits.take().is_none());
+        let shard = third.shard();
+        third.keep();
+        drop(second);
+        assert_eq!(permits.total(), 2);
+        permits.give_back(shard);
+        drop(first);
+        assert_eq!(permits.total(), 0);
+    }
 }

@@ -262,6 +262,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.core.time.advance(&mut self.clock);
         self.core.stats.counters.turns.add(1);
         self.core.local_starved.set(false);
+        self.core.post.forget_asks();
         self.reap();
         self.core.take_requests(&mut self.driver);
         self.core.mail_leaves();
@@ -387,8 +388,9 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             Some(Duration::ZERO)
         } else {
             self.core.post.bell.clear();
-            // Whoever pushed, or made room, before the clear found the bell rung: look once more.
-            let has_news = self.core.has_mail() || self.core.post.room_came();
+            // Whoever pushed, or made room, before the clear may have found the bell rung: look
+            // once more.
+            let has_news = self.core.has_mail() || self.core.post.has_room_asked_for();
             if has_news && !is_planted(Bug::LostWakeUp) {
                 Some(Duration::ZERO)
             } else {
