@@ -229,8 +229,8 @@ fn a_paused_echo_reader_loses_and_reorders_nothing() {
     assert_eq!(world.stats.counters.slow_consumers_disconnected.get(), 0);
 }
 
-/// A client that publishes more than its channel's owner has room for, and is not read any more; with
-/// what it publishes, and a channel that is its own shard's.
+/// A client that publishes more than its channel's owner has room for, and is not read any more;
+/// with what it publishes, and a channel that is its own shard's.
 fn parked() -> (World, ConnId, Vec<String>, ChannelName) {
     let options = Options { shards: 2, lane_len: 4, ..Options::default() };
     let mut world = World::new(options);

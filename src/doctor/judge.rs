@@ -238,7 +238,7 @@ fn fatal(check: &'static str, found: String, meaning: String, remedy: Option<Str
 /// of 6.1.
 const KERNEL_MIN: (u32, u32) = (6, 1);
 
-/// Kernels the tests have been run on: all of them, or those that `scripts/kernel-smoke` takes along.
+/// Kernels the tests have been run on: all of them, or those that `scripts/kernel-smoke` takes.
 const KERNELS_TESTED: &[(u32, u32)] = &[(6, 1), (6, 18)];
 
 /// Header of the two queues: heads, tails, masks and counters on cache lines of their own.

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tidegate::id::{ChannelName, ConnId, Owners, ShardId};
 use tidegate::mail::{
-    Delivery, Handoff, NewsPlan, NewsPost, Permits, Post, Publish, PublishResult, Reply, Request,
-    Sender, TokenPost, carry_news, wire,
+    AuthPost, Delivery, Handoff, NewsPlan, NewsPost, Permits, Post, Publish, PublishResult, Reply,
+    Request, Sender, carry_news, wire,
 };
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::{Entry, RawEntry};
 use tidegate::protocol::channel::{Audience, ChannelOptions, Format, Namespaces};
+use tidegate::protocol::hook::{ForwardedHeaders, HookSet};
 use tidegate::publication::{Epoch, Payload, Position, PublishOptions};
 use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{Clock, CompressionSettings, Shard, ShardSettings};
@@ -90,8 +91,8 @@ pub(crate) struct World {
     pub(crate) gateway: Sender<Request>,
     /// The other shards' ends of their lanes.
     pub(crate) others: Vec<Post>,
-    /// The end of the thread that checks tokens.
-    pub(crate) tokens: TokenPost,
+    /// The end of the thread that checks tokens and asks backends.
+    pub(crate) auth: AuthPost,
     clock: ManualClock,
 }
 
@@ -160,7 +161,7 @@ impl World {
             control: wiring.control.remove(0),
             gateway: wiring.gateway.remove(0),
             others,
-            tokens: wiring.tokens,
+            auth: wiring.auth,
             clock,
         }
     }
@@ -240,7 +241,8 @@ impl World {
 
     /// The same, pinged with control frames or as the protocol has it.
     pub(crate) fn connect_pinged(&mut self, frame_pings: bool) -> ConnId {
-        self.hand_over(Entry::Centrifuge { frame_pings }, b"");
+        let headers = ForwardedHeaders::default();
+        self.hand_over(Entry::Centrifuge { headers, frame_pings }, b"");
         self.connected()
     }
 
@@ -370,6 +372,7 @@ fn settings(options: &Options) -> ShardSettings {
         outbox_shard_bytes: 1 << 30,
         history_bytes: tidegate::limits::HISTORY_BYTES_DEFAULT,
         tokens: true,
+        hooks: HookSet::default(),
         mailbox_len: options.lane_len,
         compression: CompressionSettings::default(),
         seed: 1,

@@ -7,8 +7,10 @@ use tidegate::id::Owners;
 use tidegate::mail::Bell;
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::channel::{
-    Audience, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery, SlowConsumer,
+    Audience, ChannelHooks, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery,
+    SlowConsumer,
 };
+use tidegate::protocol::hook::HookSet;
 use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{CompressionSettings, ShardSettings};
 use tidegate::ws::DecodeLimits;
@@ -58,6 +60,7 @@ impl Setup {
             connect_timeout: 10_000,
             channels: namespaces(),
             tokens: false,
+            hooks: HookSet::default(),
             outbox_bytes: self.outbox_bytes,
             outbox_shard_bytes: 1 << 30,
             history_bytes: 1 << 30,
@@ -84,6 +87,7 @@ const PLAIN: ChannelOptions = ChannelOptions {
     allow_history: Audience::Anyone,
     format: Format::Json,
     slow_consumer: SlowConsumer::Disconnect,
+    hooks: ChannelHooks { subscribe: false, publish: false, sub_refresh: false },
 };
 
 /// Some publications are kept for some seconds.

@@ -20,6 +20,7 @@ use tidegate::mail::{
 use tidegate::protocol::admission::{Entry, RawEntry};
 use tidegate::protocol::channel::{HistoryOptions, SlowConsumer};
 use tidegate::protocol::claims::Overrides;
+use tidegate::protocol::hook::ForwardedHeaders;
 use tidegate::publication::{Payload, PublishOptions};
 use tidegate::shard::Shard;
 use tidegate::stats::ShardStats;
@@ -450,7 +451,10 @@ impl World {
     fn entry(&self, kind: &Kind) -> Entry {
         match kind {
             Kind::Echo { .. } => Entry::Echo,
-            Kind::Centrifuge(_) => Entry::Centrifuge { frame_pings: self.env.one_in(2) },
+            Kind::Centrifuge(_) => Entry::Centrifuge {
+                headers: ForwardedHeaders::default(),
+                frame_pings: self.env.one_in(2),
+            },
             Kind::Raw { channels } => {
                 let names =
                     channels.iter().map(|one| ChannelName::from(&*self.channels[*one].name));
