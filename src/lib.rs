@@ -343,6 +343,8 @@ pub mod control;
 pub mod doctor;
 pub mod engine;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod hub;
 pub mod id;

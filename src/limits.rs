@@ -2,8 +2,10 @@
 //!
 //! Values an operator may change are defaults here and checked in `config`; the others are fixed.
 
+mod hooks;
 mod notices;
 
+pub use hooks::*;
 pub use notices::*;
 
 /// Connections of one process, default. A table slot costs nothing until it is used; the bound

@@ -13,6 +13,7 @@ use tidegate::limits::MAILBOX_LEN_DEFAULT;
 use tidegate::mail::{Publish, Reply, Request};
 use tidegate::protocol::admission::Entry;
 use tidegate::protocol::channel::{Audience, ChannelOptions, Namespaces, SlowConsumer};
+use tidegate::protocol::hook::ForwardedHeaders;
 use tidegate::publication::{Payload, PublishOptions};
 use tidegate::shard::ShardSettings;
 use tidegate::ws::{
@@ -182,7 +183,8 @@ fn a_push_of_the_centrifuge_protocol_is_compressed_once_too() {
     };
     let channels = Arc::new(Namespaces::new(options, []));
     let mut alone = Alone::with(ShardSettings { channels, ..settings(MAILBOX_LEN_DEFAULT) });
-    let entry = Entry::Centrifuge { frame_pings: false };
+    let headers = ForwardedHeaders::default();
+    let entry = Entry::Centrifuge { headers, frame_pings: false };
     let mut clients: Vec<_> = (0..40)
         .map(|n| Client::new(&mut alone, entry.clone(), (n % 4 > 0).then_some(SHARED)))
         .collect();

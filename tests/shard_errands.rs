@@ -10,7 +10,8 @@ use tidegate::hub;
 use tidegate::id::{ConnId, SessionKey, ShardId};
 use tidegate::limits;
 use tidegate::mail::{
-    Deed, Delivery, Enrolment, Joined, Request, Selector, Steer, TokenResult, Unanswered, Verdict,
+    AuthAsk, Deed, Delivery, Enrolment, Joined, Request, Ruling, Selector, Steer, TokenResult,
+    Unanswered, Verdict,
 };
 use tidegate::protocol::claims::{ConnectClaims, Overrides};
 use tidegate::publication::{Epoch, Position};
@@ -54,11 +55,12 @@ fn enrolment(channel: &str) -> Enrolment {
 
 /// Answers the next token: it is the user's.
 fn accept(world: &mut World, user: &str) {
-    let ask = world.tokens.asks_in[0].pop().expect("a token was shown");
+    let Ok(AuthAsk::Token(ask)) = world.auth.asks_in[0].pop() else { panic!("no token was shown") };
     let claims = ConnectClaims { user: user.into(), ..ConnectClaims::default() };
     let result = TokenResult::Connection(Ok(claims));
-    let verdict = Request::Verdict(Box::new(Verdict { asker: ask.asker, result }));
-    world.tokens.verdicts_out[0].push(verdict).expect("room");
+    let verdict =
+        Request::Verdict(Box::new(Verdict { asker: ask.asker, ruling: Ruling::Token(result) }));
+    world.auth.verdicts_out[0].push(verdict).expect("room");
     world.settle();
 }
 

@@ -280,6 +280,33 @@ fn a_parked_publish_of_a_client_that_is_gone_is_counted() {
 }
 
 /// More subscribers than a turn serves, one of whom leaves in between: everyone else gets it once.
+/// Whoever makes room while the shard is awake does not wake it: it must look before it sleeps.
+#[test]
+fn room_that_comes_at_the_end_of_a_turn_is_seen() {
+    let mut world = World::new(Options { shards: 2, lane_len: 4, ..Options::default() });
+    let remote = world.channel_of(ShardId(1));
+    world.hand_over_raw(&[&remote], b"");
+    world.settle();
+    let conn = world.newest();
+    world.answer_interest(&remote);
+    world.settle();
+    let stream: Vec<_> = (0..5).flat_map(|n| masked(&n.to_string())).collect();
+    world.kernel().recv(conn, &stream);
+    world.settle();
+    assert_eq!(world.stats.counters.reads_paused.get(), 1, "the fifth found no room");
+    let mut other = world.others.remove(0);
+    world.turn_interrupted(move || {
+        let lane = &mut other.requests_in[0];
+        lane.pop().expect("four wait");
+        assert_eq!(lane.take_starved(), Some(ShardId(0)));
+        let bell = other.requests_out[0].as_ref().expect("another shard").bell();
+        assert!(!bell.claim(), "it is awake");
+    });
+    assert!(!world.sleeps(), "its publish has room now");
+    world.settle();
+    assert!(world.kernel().is_armed(conn));
+}
+
 #[test]
 fn a_fan_out_larger_than_a_turn_goes_on_next_turn() {
     let mut world = World::new(Options { lane_len: 2_048, ..Options::default() });

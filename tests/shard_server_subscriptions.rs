@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tidegate::hub::{self, Recover};
 use tidegate::id::ShardId;
 use tidegate::limits;
-use tidegate::mail::{Request, TokenResult, Verdict};
+use tidegate::mail::{AuthAsk, Request, Ruling, TokenResult, Verdict};
 use tidegate::protocol::channel::{ChannelOptions, Namespaces, Recovery};
 use tidegate::protocol::claims::{Overrides, ServerSubscription};
 
@@ -132,10 +132,15 @@ fn what_was_missed_is_in_the_reply_and_the_rest_follows() {
             let command = json!({"id": 1, "connect": {"token": "t", "subs": {&near: since}}});
             world.kernel().recv(conn, &masked(&command.to_string()));
             world.settle();
-            let ask = world.tokens.asks_in[0].pop().expect("a token was shown");
+            let Ok(AuthAsk::Token(ask)) = world.auth.asks_in[0].pop() else {
+                panic!("no token was shown")
+            };
             let result = TokenResult::Connection(Ok(claims("ann", [plain(&near), plain(&far)])));
-            let verdict = Request::Verdict(Box::new(Verdict { asker: ask.asker, result }));
-            world.tokens.verdicts_out[0].push(verdict).expect("room");
+            let verdict = Request::Verdict(Box::new(Verdict {
+                asker: ask.asker,
+                ruling: Ruling::Token(result),
+            }));
+            world.auth.verdicts_out[0].push(verdict).expect("room");
             for turn in 0..8 {
                 if turn >= moment {
                     results.push(world.publish(&near, "\"later\""));

@@ -3,6 +3,8 @@
 
 mod scripted;
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +60,41 @@ fn a_publish_that_found_the_shards_own_queue_full_is_not_forgotten() {
     let texts = (0..11).map(|n| server_message(&format!("{n}")));
     let expected: Vec<_> = [server_message("in flight")].into_iter().chain(texts).collect();
     assert_eq!(world.received(conn), expected.concat());
+}
+
+#[test]
+fn room_that_an_owner_makes_while_this_shard_is_awake_is_not_overlooked() {
+    let mut world = World::new(Options { shards: 2, lane_len: 4, ..Options::default() });
+    let names = (0..).map(|n| format!("channel-{n}"));
+    let owned = names.filter(|name| world.owners.owner(name) == ShardId(1));
+    let channels: Vec<_> = owned.take(10).collect();
+    world.hand_over_raw(&channels.iter().map(String::as_str).collect::<Vec<_>>(), b"");
+    for channel in &channels {
+        world.settle();
+        world.answer_interest(channel);
+    }
+    world.settle();
+    let conn = world.newest();
+    // The owner is quick: it takes all that waits as soon as it is woken, while this shard is still
+    // in the turn that woke it, and has nothing to say that would wake this shard later.
+    let mut owner = world.others.remove(0);
+    owner.bell.clear();
+    let told = Rc::new(Cell::new(0));
+    let count = Rc::clone(&told);
+    world.kernel().on_wake = Some(Box::new(move || {
+        owner.bell.clear();
+        while let Some(request) = owner.requests_in[0].pop() {
+            assert!(matches!(request, Request::Disinterest { .. }), "{request:?}");
+            count.set(count.get() + 1);
+        }
+        if owner.requests_in[0].take_starved().is_some() {
+            let sender = owner.requests_out[0].as_ref().expect("another shard");
+            assert!(!sender.bell().claim(), "this shard is awake");
+        }
+    }));
+    world.kernel().recv_end(conn);
+    world.settle();
+    assert_eq!(told.get(), channels.len(), "it sleeps, and the rest is not told");
 }
 
 #[test]

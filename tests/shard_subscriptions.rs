@@ -12,6 +12,7 @@ use tidegate::publication::{Epoch, Position};
 use tidegate::ring::CloseHow;
 
 use scripted::centrifuge::{connected, frames, say, subscribed, told, world};
+use scripted::connecting::{answer, fresh, full_of, join};
 use scripted::{masked, server_message};
 
 #[test]
@@ -211,6 +212,37 @@ fn a_client_that_goes_while_it_is_let_in_leaves_nothing() {
     assert!(matches!(request, Some(Request::Disinterest { .. })), "{request:?}");
     assert_eq!(world.stats.counters.channels.get(), 0);
     world.assert_empty();
+}
+
+#[test]
+fn a_question_does_not_overtake_a_leave() {
+    let mut world = world(2, 64);
+    for owner in [ShardId(0), ShardId(1)] {
+        let name = full_of(&world, owner);
+        let conn = connected(&mut world);
+        say(&mut world, conn, &json!({"id": 2, "subscribe": {"channel": name}}).to_string());
+        if owner == ShardId(1) {
+            let join = join(&mut world);
+            answer(&mut world, &join, fresh());
+        }
+        let both = [
+            json!({"id": 3, "unsubscribe": {"channel": name}}),
+            json!({"id": 4, "presence_stats": {"channel": name}}),
+        ];
+        say(&mut world, conn, &both.map(|command| command.to_string()).join("\n"));
+        if owner == ShardId(0) {
+            let reply = told(&mut world, conn).pop().expect("a reply");
+            assert_eq!(reply["presence_stats"], json!({"num_clients": 0, "num_users": 0}));
+            continue;
+        }
+        let mut requests = Vec::new();
+        while let Some(request) = world.others[0].requests_in[0].pop() {
+            requests.push(request);
+        }
+        let leave = requests.iter().position(|request| matches!(request, Request::Leave(_)));
+        let ask = requests.iter().position(|request| matches!(request, Request::Ask(_)));
+        assert!(leave.is_some() && leave < ask, "{requests:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::id::ConnId;
 use tidegate::limits;
-use tidegate::mail::{Request, TokenAsk, TokenKind, TokenResult, Verdict};
+use tidegate::mail::{AuthAsk, Request, Ruling, TokenAsk, TokenKind, TokenResult, Verdict};
 use tidegate::protocol::channel::{Audience, ChannelOptions, Namespaces};
 use tidegate::protocol::claims::{ConnectClaims, Overrides, SubscriptionClaims, TokenRefused};
 use tidegate::ws::{DecodeLimits, Decoder, Event, Role};
@@ -61,13 +61,17 @@ fn say(world: &mut World, conn: ConnId, text: &str) {
 
 /// The next token that the shard has sent.
 fn asked(world: &mut World) -> TokenAsk {
-    world.tokens.asks_in[0].pop().expect("a token was shown")
+    match world.auth.asks_in[0].pop() {
+        Ok(AuthAsk::Token(ask)) => ask,
+        other => panic!("no token was shown: {other:?}"),
+    }
 }
 
 fn answer(world: &mut World, ask: &TokenAsk, result: TokenResult) {
-    let verdict = Request::Verdict(Box::new(Verdict { asker: ask.asker, result }));
-    world.tokens.verdicts_out[0].push(verdict).expect("room");
-    world.tokens.verdicts_out[0].bell().ring();
+    let verdict =
+        Request::Verdict(Box::new(Verdict { asker: ask.asker, ruling: Ruling::Token(result) }));
+    world.auth.verdicts_out[0].push(verdict).expect("room");
+    world.auth.verdicts_out[0].bell().ring();
     world.settle();
 }
 
@@ -92,6 +96,7 @@ fn subscription(channel: &str, user: &str, ttl: Option<u64>) -> TokenResult {
         expire_at: ttl.map(at),
         info: Some(r#"{"role":"x"}"#.into()),
         overrides: Overrides::default(),
+        data: None,
     }))
 }
 

@@ -25,6 +25,7 @@ fn site() -> Site {
         compression: false,
         origins: Origins::new(&[], true),
         channels: Namespaces::new(open, []),
+        ..Policy::default()
     };
     Site { policy, admin: ([127, 0, 0, 1], 8001).into(), keyed: false }
 }
@@ -58,7 +59,7 @@ fn check(row: &HandshakeRow, step: usize, site: &Site) {
     };
     let (response, end) = match answer {
         Answer::Upgrade { response, .. } => (response, End::Open),
-        Answer::ShowsToken { .. } => panic!("no row shows a token"),
+        Answer::Undecided(_) => panic!("no row shows a token"),
         Answer::Page { response } | Answer::Refused { response, .. } => (response, End::Closed),
     };
     let text = String::from_utf8_lossy(&response);

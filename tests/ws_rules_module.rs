@@ -61,11 +61,13 @@ impl Echo {
 }
 
 fn run(row: &FrameRow, piece_len: usize) {
-    let label = format!("{} {}, pieces of {piece_len}", row.rule, row.name);
+    run_pieces(row, row.input.chunks(piece_len), &format!("pieces of {piece_len}"));
+}
+
+fn run_pieces<'a>(row: &FrameRow, pieces: impl IntoIterator<Item = &'a [u8]>, how: &str) {
+    let label = format!("{} {}, {how}", row.rule, row.name);
     let mut echo = Echo::new();
-    for piece in row.input.chunks(piece_len) {
-        echo.handle(piece);
-    }
+    pieces.into_iter().for_each(|piece| echo.handle(piece));
     let agree = echo
         .out
         .iter()
@@ -104,6 +106,17 @@ fn frame_rules_in_odd_pieces() {
     for row in rules::rows() {
         for piece_len in [2, 3, 5, 7, 13, 1_000, 16_384] {
             run(&row, piece_len);
+        }
+    }
+}
+
+#[test]
+fn frame_rules_cut_once_anywhere() {
+    let short = |row: &FrameRow| row.input.len() <= 2_000;
+    for row in rules::rows().into_iter().filter(short) {
+        for cut in 0..=row.input.len() {
+            let (before, after) = row.input.split_at(cut);
+            run_pieces(&row, [before, after], &format!("cut at {cut}"));
         }
     }
 }

@@ -3,10 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::lifecycle::Phase;
-use crate::protocol::admission::{
-    Admitted, Entry, Page, Policy, RawEntry, Refusal, admit, admit_user,
-};
-use crate::protocol::claims::{ConnectClaims, TokenRefused, TokenText};
+use crate::protocol::admission::{Admitted, Entry, Page, Policy, RawEntry, Refusal, Who, admit};
 use crate::ws::DeflateParams;
 use crate::ws::handshake::{HandshakeError, Request};
 
@@ -24,17 +21,8 @@ pub enum Answer {
         /// The 101, to be sent by the shard.
         response: Vec<u8>,
     },
-    /// As [`Answer::Upgrade`], once the token is checked: [`Answer::to_verdict`].
-    ShowsToken {
-        /// What was asked for.
-        wish: RawEntry,
-        /// Who says to be asking.
-        token: TokenText,
-        /// What the 101 says about compression.
-        deflate: Option<DeflateParams>,
-        /// The 101, to be sent by the shard.
-        response: Vec<u8>,
-    },
+    /// As [`Answer::Upgrade`], once others have said who asks and what that allows.
+    Undecided(Undecided),
     /// A page; the connection ends after it.
     Page {
         /// The whole answer.
@@ -47,6 +35,19 @@ pub enum Answer {
         /// The whole answer.
         response: Vec<u8>,
     },
+}
+
+/// A correct upgrade to `/raw` about which others decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecided {
+    /// What was asked for.
+    pub wish: RawEntry,
+    /// Who asks.
+    pub who: Who,
+    /// What the 101 says about compression.
+    pub deflate: Option<DeflateParams>,
+    /// The 101, to be sent by the shard.
+    pub response: Vec<u8>,
 }
 
 /// What answers depend on besides the request and the phase.
@@ -84,30 +85,12 @@ impl Answer {
                 upgrade.append_response(&mut response);
                 Self::Upgrade { entry, deflate: upgrade.deflate(), response }
             }
-            Ok(Admitted::ShowsToken { upgrade, wish, token }) => {
+            Ok(Admitted::Undecided { upgrade, wish, who }) => {
                 let mut response = Vec::new();
                 upgrade.append_response(&mut response);
-                Self::ShowsToken { wish, token, deflate: upgrade.deflate(), response }
+                Self::Undecided(Undecided { wish, who, deflate: upgrade.deflate(), response })
             }
             Err(refusal) => Self::refusal(refusal, head_only),
-        }
-    }
-
-    /// Decides about an upgrade whose token is checked; `response` is its 101, which says
-    /// `deflate`.
-    pub fn to_verdict(
-        wish: RawEntry,
-        verdict: Result<ConnectClaims, TokenRefused>,
-        deflate: Option<DeflateParams>,
-        response: Vec<u8>,
-        site: &Site,
-    ) -> Self {
-        let decided = verdict
-            .map_err(Refusal::from)
-            .and_then(|claims| admit_user(wish, &claims, &site.policy));
-        match decided {
-            Ok(entry) => Self::Upgrade { entry, deflate, response },
-            Err(refusal) => Self::refusal(refusal, false),
         }
     }
 

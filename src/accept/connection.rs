@@ -6,11 +6,10 @@ use std::time::Instant;
 use tokio_uring::net::TcpStream;
 
 use super::answer::Answer;
-use super::{LogGate, Shared, peer};
+use super::{LogGate, Shared, judge, peer};
 use crate::conn::exchange::{Exchange, HeadEnd};
 use crate::mail::{Handoff, Request as Mail};
 use crate::protocol::admission::{Entry, Refusal};
-use crate::protocol::claims::TokenRefused;
 use crate::ring::fd;
 use crate::ws::DeflateParams;
 use crate::ws::handshake::Request;
@@ -30,7 +29,7 @@ pub(super) async fn handshake(shared: &Shared, socket: TcpStream, tcp_peer: Sock
     let (peer, head_len, answer) = match end {
         HeadEnd::Complete { head_len } => {
             let (peer, answer) = decide(shared, &received[..head_len], tcp_peer);
-            (peer, head_len, check_token(shared, answer).await)
+            (peer, head_len, judge::settle(shared, answer).await)
         }
         HeadEnd::Broken(error) => (tcp_peer, 0, Answer::to_fault(error)),
         HeadEnd::Aborted => return counters.handshakes_aborted.add(1),
@@ -54,7 +53,7 @@ pub(super) async fn handshake(shared: &Shared, socket: TcpStream, tcp_peer: Sock
                 }
             }
         }
-        Answer::ShowsToken { .. } => unreachable!("its token was checked"),
+        Answer::Undecided(_) => unreachable!("it was settled"),
         Answer::Page { response } => {
             counters.pages_served.add(1);
             response
@@ -78,16 +77,6 @@ fn decide(shared: &Shared, head: &[u8], tcp_peer: IpAddr) -> (IpAddr, Answer) {
         ),
         Err(error) => (tcp_peer, Answer::to_fault(error)),
     }
-}
-
-/// Has the token checked, if the request shows one. Takes as long as fetching an issuer's keys may.
-async fn check_token(shared: &Shared, answer: Answer) -> Answer {
-    let Answer::ShowsToken { wish, token, deflate, response } = answer else { return answer };
-    let verdict = match &shared.tokens {
-        Some(desk) => desk.check(token).await,
-        None => Err(TokenRefused::NotConfigured),
-    };
-    Answer::to_verdict(wish, verdict, deflate, response, &shared.config.site)
 }
 
 /// Counts a refusal and says in the log why. What comes from the peer is escaped there.

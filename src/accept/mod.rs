@@ -16,6 +16,7 @@
 
 pub mod answer;
 mod connection;
+mod judge;
 mod listen;
 mod page;
 mod peer;
@@ -31,12 +32,13 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, Hooks};
 use crate::conn::Upgrader;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
-use crate::mail::{Permits, Request, Sender, TokenDesk};
+use crate::mail::{AuthDesk, Permits, Request, Sender};
 use crate::protocol::admission::{Origins, Policy};
+use crate::protocol::hook::Hook;
 use crate::ring::fd;
 use crate::stats::AcceptorStats;
 
@@ -65,6 +67,9 @@ impl AcceptorConfig {
             compression: config.server.compression.is_some(),
             origins: Origins::new(&config.server.origins, config.server.dev),
             channels: config.channels.clone(),
+            tokens: config.token.is_some(),
+            connect_hook: config.hooks.as_ref().is_some_and(|one| one.set().has(Hook::Connect)),
+            forward_headers: config.hooks.iter().flat_map(forwarded).collect(),
         };
         Self {
             site: Site {
@@ -77,6 +82,11 @@ impl AcceptorConfig {
             user_timeout: config.limits.ping_interval + config.limits.pong_timeout,
         }
     }
+}
+
+/// The headers that a backend gets to see.
+fn forwarded(hooks: &Hooks) -> impl Iterator<Item = Box<str>> {
+    hooks.forward_headers.iter().map(|name| name.as_str().into())
 }
 
 /// One acceptor, complete but for its thread and its ring.
@@ -92,8 +102,8 @@ pub struct Acceptor {
     pub stats: Arc<AcceptorStats>,
     /// The phase of the process.
     pub lifecycle: Lifecycle,
-    /// Who checks tokens; `None`: nobody, they are refused.
-    pub tokens: Option<TokenDesk>,
+    /// Who checks tokens and asks backends; `None`: nobody, tokens are refused.
+    pub auth: Option<AuthDesk>,
     /// How it learns that it is to end.
     pub stopped: Stopped,
 }
@@ -131,7 +141,7 @@ struct Shared {
     permits: Permits,
     stats: Arc<AcceptorStats>,
     lifecycle: Lifecycle,
-    tokens: Option<TokenDesk>,
+    auth: Option<AuthDesk>,
     stopped: Stopped,
     /// Reads heads and ends refused connections, until handshakes in flight are cut off.
     upgrader: Upgrader,
@@ -139,11 +149,11 @@ struct Shared {
 
 impl Shared {
     fn new(acceptor: Acceptor) -> (Self, watch::Sender<bool>) {
-        let Acceptor { config, shards, permits, stats, lifecycle, tokens, stopped } = acceptor;
+        let Acceptor { config, shards, permits, stats, lifecycle, auth, stopped } = acceptor;
         let (cut_sender, cut) = watch::channel(false);
         let upgrader = Upgrader::new().handshake_timeout(config.handshake_timeout).cut_off(cut);
         let shards = RefCell::new(shards);
-        (Self { config, shards, permits, stats, lifecycle, tokens, stopped, upgrader }, cut_sender)
+        (Self { config, shards, permits, stats, lifecycle, auth, stopped, upgrader }, cut_sender)
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Claims {
 }
 
 /// A claim as JSON, if it is there; `null` is not.
-type Claim = Option<Box<RawValue>>;
+pub(super) type Claim = Option<Box<RawValue>>;
 
 /// One entry of `subs`.
 #[derive(Debug, Default, Deserialize)]
@@ -74,11 +74,12 @@ impl Claims {
             return Err(TokenRefused::ForSubscription);
         }
         Ok(ConnectClaims {
-            user: self.user()?,
+            user: user("sub", &self.sub)?,
             expire_at: self.end(now)?,
             info: json("info", &self.info, "b64info", &self.b64info)?,
-            subscriptions: self.subscriptions()?,
+            subscriptions: subscriptions(&self.subs, &self.channels)?,
             meta: json("meta", &self.meta, "meta", &None)?,
+            data: None,
         })
     }
 
@@ -86,14 +87,14 @@ impl Claims {
     pub(super) fn into_subscription(self, now: u64) -> Result<SubscriptionClaims, TokenRefused> {
         let channel = self.text("channel", &self.channel)?;
         let channel = channel.filter(|name| !name.is_empty());
-        let overrides = read::<OverrideClaim>("override", &self.overrides)?;
         Ok(SubscriptionClaims {
-            user: self.user()?,
+            user: user("sub", &self.sub)?,
             channel: channel.ok_or(TokenRefused::ClaimMalformed("channel"))?.into(),
             client: self.text("client", &self.client)?.filter(|client| !client.is_empty()),
             expire_at: self.end(now)?,
             info: json("info", &self.info, "b64info", &self.b64info)?,
-            overrides: overrides.unwrap_or_default().into(),
+            overrides: overrides(&self.overrides)?,
+            data: None,
         })
     }
 
@@ -106,20 +107,6 @@ impl Claims {
         read(name, claim)
     }
 
-    /// A claim that is a time, in seconds since 1970 (RFC 7519: NumericDate); fractions are cut,
-    /// and what is before 1970 is 0.
-    pub(super) fn date(
-        &self,
-        name: &'static str,
-        claim: &Claim,
-    ) -> Result<Option<u64>, TokenRefused> {
-        let number: Option<serde_json::Number> = read(name, claim)?;
-        let Some(number) = number else { return Ok(None) };
-        // A cast of a float stops at the bounds, which are as good as any time beyond them.
-        let seconds = number.as_u64().or_else(|| number.as_f64().map(|float| float as u64));
-        seconds.map(Some).ok_or(TokenRefused::ClaimMalformed(name))
-    }
-
     /// The audiences: one text, or a list of them.
     pub(super) fn audience(&self) -> Result<Vec<Box<str>>, TokenRefused> {
         if self.aud.as_ref().is_some_and(|aud| aud.get().starts_with('[')) {
@@ -128,20 +115,12 @@ impl Claims {
         Ok(self.text("aud", &self.aud)?.into_iter().collect())
     }
 
-    fn user(&self) -> Result<Arc<str>, TokenRefused> {
-        let user: Box<str> = read("sub", &self.sub)?.unwrap_or_default();
-        if user.len() > limits::USER_ID_MAX {
-            return Err(TokenRefused::ClaimMalformed("sub"));
-        }
-        Ok(user.into())
-    }
-
     /// When what it allows ends: `expire_at`, where 0 is never, else with the token.
     fn end(&self, now: u64) -> Result<Option<u64>, TokenRefused> {
-        let end = match self.date("expire_at", &self.expire_at)? {
+        let end = match date("expire_at", &self.expire_at)? {
             Some(0) => None,
             Some(end) => Some(end),
-            None => self.date("exp", &self.exp)?,
+            None => date("exp", &self.exp)?,
         };
         // `exp` has been looked at with its leeway; that one second is left keeps clients from
         // being told a time of nothing.
@@ -149,32 +128,6 @@ impl Claims {
             (Some(end), true) if end <= now => Err(TokenRefused::Expired),
             (end, _) => Ok(end.map(|end| end.max(now + 1))),
         }
-    }
-
-    /// `subs`, then those of `channels` that are not among them; one more than a client may have
-    /// says that there are too many.
-    fn subscriptions(&self) -> Result<Box<[ServerSubscription]>, TokenRefused> {
-        let subs: BTreeMap<String, Sub> = read("subs", &self.subs)?.unwrap_or_default();
-        let channels: Vec<String> = read("channels", &self.channels)?.unwrap_or_default();
-        let mut all = Vec::new();
-        for (channel, sub) in subs.iter().take(limits::CHANNELS_PER_CONNECTION_MAX + 1) {
-            all.push(ServerSubscription {
-                channel: channel_name("subs", channel)?,
-                info: json("subs", &sub.info, "subs", &sub.b64info)?,
-                data: json("subs", &sub.data, "subs", &sub.b64data)?,
-                overrides: sub.overrides.unwrap_or_default().into(),
-            });
-        }
-        for channel in &channels {
-            if all.len() > limits::CHANNELS_PER_CONNECTION_MAX {
-                break;
-            }
-            let channel = channel_name("channels", channel)?;
-            if all.iter().all(|one| one.channel != channel) {
-                all.push(ServerSubscription::plain(channel));
-            }
-        }
-        Ok(all.into())
     }
 }
 
@@ -191,6 +144,59 @@ impl From<OverrideClaim> for Overrides {
     }
 }
 
+/// Who it is about; empty for an anonymous client.
+pub(super) fn user(name: &'static str, claim: &Claim) -> Result<Arc<str>, TokenRefused> {
+    let user: Box<str> = read(name, claim)?.unwrap_or_default();
+    if user.len() > limits::USER_ID_MAX {
+        return Err(TokenRefused::ClaimMalformed(name));
+    }
+    Ok(user.into())
+}
+
+/// A claim that is a time, in seconds since 1970 (RFC 7519: NumericDate); fractions are cut, and
+/// what is before 1970 is 0.
+pub(super) fn date(name: &'static str, claim: &Claim) -> Result<Option<u64>, TokenRefused> {
+    let number: Option<serde_json::Number> = read(name, claim)?;
+    let Some(number) = number else { return Ok(None) };
+    // A cast of a float stops at the bounds, which are as good as any time beyond them.
+    let seconds = number.as_u64().or_else(|| number.as_f64().map(|float| float as u64));
+    seconds.map(Some).ok_or(TokenRefused::ClaimMalformed(name))
+}
+
+/// What differs from a channel's options.
+pub(super) fn overrides(claim: &Claim) -> Result<Overrides, TokenRefused> {
+    Ok(read::<OverrideClaim>("override", claim)?.unwrap_or_default().into())
+}
+
+/// What `subs` says, then those of `channels` that are not among them; one more than a client may
+/// have says that there are too many.
+pub(super) fn subscriptions(
+    subs: &Claim,
+    channels: &Claim,
+) -> Result<Box<[ServerSubscription]>, TokenRefused> {
+    let subs: BTreeMap<String, Sub> = read("subs", subs)?.unwrap_or_default();
+    let channels: Vec<String> = read("channels", channels)?.unwrap_or_default();
+    let mut all = Vec::new();
+    for (channel, sub) in subs.iter().take(limits::CHANNELS_PER_CONNECTION_MAX + 1) {
+        all.push(ServerSubscription {
+            channel: channel_name("subs", channel)?,
+            info: json("subs", &sub.info, "subs", &sub.b64info)?,
+            data: json("subs", &sub.data, "subs", &sub.b64data)?,
+            overrides: sub.overrides.unwrap_or_default().into(),
+        });
+    }
+    for channel in &channels {
+        if all.len() > limits::CHANNELS_PER_CONNECTION_MAX {
+            break;
+        }
+        let channel = channel_name("channels", channel)?;
+        if all.iter().all(|one| one.channel != channel) {
+            all.push(ServerSubscription::plain(channel));
+        }
+    }
+    Ok(all.into())
+}
+
 fn channel_name(claim: &'static str, name: &str) -> Result<Arc<str>, TokenRefused> {
     if name.is_empty() || name.len() > limits::CHANNEL_NAME_MAX {
         return Err(TokenRefused::ClaimMalformed(claim));
@@ -198,13 +204,16 @@ fn channel_name(claim: &'static str, name: &str) -> Result<Arc<str>, TokenRefuse
     Ok(name.into())
 }
 
-fn read<T: DeserializeOwned>(name: &'static str, claim: &Claim) -> Result<Option<T>, TokenRefused> {
+pub(super) fn read<T: DeserializeOwned>(
+    name: &'static str,
+    claim: &Claim,
+) -> Result<Option<T>, TokenRefused> {
     let Some(claim) = claim else { return Ok(None) };
     serde_json::from_str(claim.get()).map_err(|_| TokenRefused::ClaimMalformed(name))
 }
 
 /// A claim that is any JSON, or the base64 of it under another name.
-fn json(
+pub(super) fn json(
     name: &'static str,
     claim: &Claim,
     b64_name: &'static str,

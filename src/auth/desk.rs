@@ -1,4 +1,5 @@
-//! Questions and answers: tokens are taken in turn, checked, and answered.
+//! Questions and answers: tokens are taken in turn, checked, and answered; what is for backends is
+//! handed on, and its answers are sent from here too.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,20 +7,23 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
+use super::hooks::{Done, Hooks};
 use super::jwks::FetchError;
 use super::token::{Checker, IssuerKey};
 use crate::limits;
 use crate::mail::{
-    Asker, Request, TokenAsk, TokenKind, TokenPost, TokenRequest, TokenResult, Verdict,
+    Asker, AuthAsk, AuthPost, AuthRequest, HookAsk, Request, Ruling, TokenAsk, TokenKind,
+    TokenResult, Verdict,
 };
 use crate::protocol::claims::{ConnectClaims, TokenRefused, TokenText};
 use crate::stats::{AuthCounters, AuthStats};
 
-/// Everything of the thread but its key set.
+/// Everything of the thread but its key set and its questions to backends.
 #[derive(Debug)]
 pub(super) struct Desk {
-    checker: Checker,
-    post: TokenPost,
+    /// `None`: there are no tokens here.
+    checker: Option<Checker>,
+    post: AuthPost,
     stats: Arc<AuthStats>,
     /// Tokens of a key that is not here while a fetch runs that may bring it; at most
     /// `limits::AUTH_WAITING_MAX`.
@@ -39,20 +43,22 @@ struct Question {
     kind: TokenKind,
     token: TokenText,
     asked_at: Instant,
-    whose: Whose,
+    whose: Whose<Result<ConnectClaims, TokenRefused>>,
     /// Keys were fetched for it: it is not put off again.
     has_waited: bool,
 }
 
 /// Where an answer goes.
 #[derive(Debug)]
-enum Whose {
+pub(super) enum Whose<T> {
+    /// To a client of a shard.
     Client(Asker),
-    Request(oneshot::Sender<Result<ConnectClaims, TokenRefused>>),
+    /// To a request.
+    Request(oneshot::Sender<T>),
 }
 
 impl Desk {
-    pub(super) fn new(checker: Checker, post: TokenPost, stats: Arc<AuthStats>) -> Self {
+    pub(super) fn new(checker: Option<Checker>, post: AuthPost, stats: Arc<AuthStats>) -> Self {
         Self {
             checker,
             post,
@@ -65,13 +71,13 @@ impl Desk {
         }
     }
 
-    /// Rung for every token that lies in a lane.
+    /// Rung for every question that lies in a lane.
     pub(super) fn alarm(&self) -> Arc<Notify> {
         self.post.alarm.clone()
     }
 
-    /// The next token of a request.
-    pub(super) async fn next_request(&mut self) -> TokenRequest {
+    /// The next question of a request.
+    pub(super) async fn next_request(&mut self) -> AuthRequest {
         match self.post.requests_in.recv().await {
             Some(request) => request,
             // No acceptor is left; there may still be shards.
@@ -79,13 +85,18 @@ impl Desk {
         }
     }
 
-    /// Takes a request's token; the next turn checks it.
-    pub(super) fn take_request(&mut self, request: TokenRequest) {
-        let TokenRequest { token, asked_at, reply } = request;
-        let kind = TokenKind::Connection;
-        let question =
-            Question { kind, token, asked_at, whose: Whose::Request(reply), has_waited: false };
-        self.returned.push_back(question);
+    /// Takes a request's question; the next turn checks a token.
+    pub(super) fn take_request(&mut self, request: AuthRequest, hooks: &mut Hooks) {
+        match request {
+            AuthRequest::Token { token, asked_at, reply } => {
+                let (kind, whose) = (TokenKind::Connection, Whose::Request(reply));
+                let question = Question { kind, token, asked_at, whose, has_waited: false };
+                self.returned.push_back(question);
+            }
+            AuthRequest::Hook { call, asked_at, reply } => {
+                hooks.begin(call, Whose::Request(reply), asked_at);
+            }
+        }
     }
 
     /// Whether a token waits for keys.
@@ -97,9 +108,10 @@ impl Desk {
         &self.stats.counters
     }
 
-    /// Checks a bounded number of tokens at `now`, in seconds since 1970. `can_fetch` says whether
-    /// keys are fetched, or may be; `None`: there is no key set. Whether more tokens are there.
-    pub(super) fn turn(&mut self, can_fetch: Option<bool>, now: u64) -> bool {
+    /// Checks a bounded number of tokens at `now`, in seconds since 1970, and hands questions to
+    /// backends on. `can_fetch` says whether keys are fetched, or may be; `None`: there is no key
+    /// set. Whether more is there.
+    pub(super) fn turn(&mut self, can_fetch: Option<bool>, now: u64, hooks: &mut Hooks) -> bool {
         let final_look = self.returned.len().min(limits::AUTH_WORK_PER_TURN);
         for _ in 0..final_look {
             let question = self.returned.pop_front().expect("counted");
@@ -109,16 +121,17 @@ impl Desk {
             let lane = self.next_lane;
             self.next_lane = (lane + 1) % self.post.asks_in.len();
             for _ in 0..limits::AUTH_WORK_PER_TURN {
-                let Ok(ask) = self.post.asks_in[lane].pop() else { break };
-                let TokenAsk { kind, token, asker, asked_at } = ask;
-                let question = Question {
-                    kind,
-                    token,
-                    asked_at,
-                    whose: Whose::Client(asker),
-                    has_waited: false,
-                };
-                self.look(question, can_fetch, now);
+                match self.post.asks_in[lane].pop() {
+                    Err(_) => break,
+                    Ok(AuthAsk::Token(TokenAsk { kind, token, asker, asked_at })) => {
+                        let whose = Whose::Client(asker);
+                        let question = Question { kind, token, asked_at, whose, has_waited: false };
+                        self.look(question, can_fetch, now);
+                    }
+                    Ok(AuthAsk::Hook(HookAsk { call, asker, asked_at })) => {
+                        hooks.begin(call, Whose::Client(asker), asked_at);
+                    }
+                }
             }
         }
         for lane in self.answered.drain(..) {
@@ -126,7 +139,7 @@ impl Desk {
         }
         for _ in 0..limits::AUTH_WORK_PER_TURN {
             let Ok(request) = self.post.requests_in.try_recv() else { break };
-            self.take_request(request);
+            self.take_request(request, hooks);
         }
         let in_lanes: usize = self.post.asks_in.iter().map(|lane| lane.slots()).sum();
         let waiting =
@@ -140,7 +153,8 @@ impl Desk {
         match fetched {
             Ok(keys) => {
                 tracing::debug!(count = keys.len(), "fetched the keys of tokens");
-                self.checker.set_issuer_keys(keys);
+                let checker = self.checker.as_mut().expect("keys are fetched to check tokens");
+                checker.set_issuer_keys(keys);
                 self.has_keys = true;
             }
             Err(error) => {
@@ -154,12 +168,14 @@ impl Desk {
     }
 
     fn look(&mut self, question: Question, can_fetch: Option<bool>, now: u64) {
-        let result = match question.kind {
-            TokenKind::Connection => {
-                TokenResult::Connection(self.checker.connect(question.token.expose(), now))
+        let text = question.token.expose();
+        let result = match (&self.checker, question.kind) {
+            (None, kind) => TokenResult::refused(kind, TokenRefused::NotConfigured),
+            (Some(checker), TokenKind::Connection) => {
+                TokenResult::Connection(checker.connect(text, now))
             }
-            TokenKind::Subscription => {
-                TokenResult::Subscription(self.checker.subscription(question.token.expose(), now))
+            (Some(checker), TokenKind::Subscription) => {
+                TokenResult::Subscription(checker.subscription(text, now))
             }
         };
         let key_unknown = result.refusal() == Some(TokenRefused::KeyUnknown);
@@ -190,15 +206,7 @@ impl Desk {
         }
         self.stats.check.record(question.asked_at.elapsed());
         match question.whose {
-            Whose::Client(asker) => {
-                let verdict = Request::Verdict(Box::new(Verdict { asker, result }));
-                let lane = asker.shard.index();
-                if self.answered.last() != Some(&lane) {
-                    self.answered.push(lane);
-                }
-                let lane = &mut self.post.verdicts_out[lane];
-                assert!(lane.push(verdict).is_ok(), "a shard asks no more than it has room for");
-            }
+            Whose::Client(asker) => self.send(asker, Ruling::Token(result)),
             Whose::Request(reply) => {
                 let TokenResult::Connection(result) = result else {
                     unreachable!("requests show connection tokens")
@@ -207,5 +215,28 @@ impl Desk {
                 let _ = reply.send(result);
             }
         }
+    }
+
+    /// Sends a backend's answer on.
+    pub(super) fn pass_on(&mut self, done: Done) {
+        let Done { whose, answer } = done;
+        match whose {
+            Whose::Client(asker) => self.send(asker, Ruling::Hook(answer)),
+            Whose::Request(reply) => {
+                // Whoever asked may be gone.
+                let _ = reply.send(answer.outcome);
+            }
+        }
+    }
+
+    /// Puts a verdict into its shard's lane; the end of the turn rings.
+    fn send(&mut self, asker: Asker, ruling: Ruling) {
+        let verdict = Request::Verdict(Box::new(Verdict { asker, ruling }));
+        let lane = asker.shard.index();
+        if self.answered.last() != Some(&lane) {
+            self.answered.push(lane);
+        }
+        let lane = &mut self.post.verdicts_out[lane];
+        assert!(lane.push(verdict).is_ok(), "a shard asks no more than it has room for");
     }
 }

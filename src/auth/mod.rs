@@ -1,17 +1,19 @@
-//! Questions a session may not wait for: whether a token holds.
+//! Questions a session may not wait for: whether a token holds, what a backend says of a client.
 //!
-//! One thread with a tokio runtime. Tokens come from shards in lanes and from acceptors over a
+//! One thread with a tokio runtime. Questions come from shards in lanes and from acceptors over a
 //! queue; answers go out as mail and are stale when their client is gone. No signature is checked
 //! anywhere else. While an issuer's keys are fetched only the tokens that need them wait; a key
-//! server that does not answer fails those, and nothing else.
+//! server that does not answer fails those, and nothing else. The same holds for backends: each
+//! question to one is a task of its own.
 //!
 //! Beside it [`Notices`] tells a backend what has happened, on a thread of its own.
 //!
-//! Invariants: nothing a token says decides which address is asked; the address is asked at most
-//! once per [`limits::JWKS_INTERVAL_MIN_S`]; every question gets one answer.
+//! Invariants: only configured addresses are asked, whatever a token or a client says; an issuer's
+//! is asked at most once per [`limits::JWKS_INTERVAL_MIN_S`]; every question gets one answer.
 
 mod claims;
 mod desk;
+mod hooks;
 mod https;
 mod jwks;
 mod notices;
@@ -28,18 +30,20 @@ use tokio::time::Instant;
 
 pub use notices::Notices;
 
-use crate::config::{PublicKeys, Token};
+use crate::config::{self, PublicKeys, Token};
 use crate::limits;
-use crate::mail::TokenPost;
+use crate::mail::AuthPost;
 use crate::stats::AuthStats;
 use desk::Desk;
+use hooks::Hooks;
 use jwks::{FetchError, Fetcher};
 use token::{Checker, IssuerKey};
 
-/// The thread that checks tokens, complete but for the thread.
+/// The thread that checks tokens and asks backends, complete but for the thread.
 #[derive(Debug)]
 pub struct Auth {
     desk: Desk,
+    hooks: Hooks,
     fetcher: Option<Fetcher>,
     pace: Pace,
 }
@@ -63,20 +67,26 @@ impl Default for Pace {
 }
 
 impl Auth {
-    /// Checks tokens by `settings`; it is the one writer of `stats`.
+    /// Checks tokens by `token` and asks the backends of `hooks`; it is the one writer of `stats`.
     ///
     /// # Errors
-    /// Keys are to come over https, and this machine has no certificates to trust.
-    pub fn new(settings: &Token, post: TokenPost, stats: Arc<AuthStats>) -> io::Result<Self> {
-        let fetcher = match &settings.public_keys {
-            PublicKeys::Jwks(address) => Some(Fetcher::new(address.clone())?),
-            PublicKeys::None | PublicKeys::File(_) => None,
+    /// Something is to be asked over https, and this machine has no certificates to trust.
+    pub fn new(
+        token: Option<&Token>,
+        hooks: Option<&config::Hooks>,
+        post: AuthPost,
+        stats: Arc<AuthStats>,
+    ) -> io::Result<Self> {
+        let fetcher = match token.map(|settings| &settings.public_keys) {
+            Some(PublicKeys::Jwks(address)) => Some(Fetcher::new(address.clone())?),
+            Some(PublicKeys::None | PublicKeys::File(_)) | None => None,
         };
-        let desk = Desk::new(Checker::new(settings), post, stats);
-        Ok(Self { desk, fetcher, pace: Pace::default() })
+        let hooks = Hooks::new(hooks, stats.clone())?;
+        let desk = Desk::new(token.map(Checker::new), post, stats);
+        Ok(Self { desk, hooks, fetcher, pace: Pace::default() })
     }
 
-    /// Checks tokens on the calling thread until `stopped` resolves or its sender is dropped.
+    /// Answers on the calling thread until `stopped` resolves or its sender is dropped.
     /// Questions that wait by then stay without an answer: nobody is left who asked.
     ///
     /// # Errors
@@ -88,7 +98,7 @@ impl Auth {
     }
 
     async fn serve(self, mut stopped: oneshot::Receiver<()>) {
-        let Self { mut desk, fetcher, pace } = self;
+        let Self { mut desk, mut hooks, fetcher, pace } = self;
         let mut keys = fetcher.map(|fetcher| Keys::new(fetcher, pace));
         if let Some(keys) = &mut keys {
             keys.start(&desk);
@@ -96,7 +106,7 @@ impl Auth {
         let alarm = desk.alarm();
         loop {
             let can_fetch = keys.as_ref().map(Keys::can_start);
-            let more = desk.turn(can_fetch, unix_now());
+            let more = desk.turn(can_fetch, unix_now(), &mut hooks);
             if let Some(keys) = &mut keys
                 && desk.is_waiting()
             {
@@ -105,13 +115,16 @@ impl Auth {
             tokio::select! {
                 biased;
                 _ = &mut stopped => return,
+                done = hooks.next() => desk.pass_on(done),
                 step = Keys::next(&mut keys) => match step {
                     KeyStep::Fetched(fetched) => desk.on_keys(fetched),
                     KeyStep::Due => keys.as_mut().expect("they are due").start(&desk),
                 },
                 // Rung before the look above, it resolves at once.
                 () = alarm.notified(), if !more => {}
-                request = desk.next_request(), if !more => desk.take_request(request),
+                request = desk.next_request(), if !more => {
+                    desk.take_request(request, &mut hooks);
+                }
                 () = tokio::task::yield_now(), if more => {}
             }
         }

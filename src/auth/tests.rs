@@ -13,11 +13,13 @@ use serde_json::json;
 use super::*;
 use crate::config::Secret;
 use crate::id::{ConnId, ShardId};
-use crate::mail::{self, Asker, Request, TokenAsk, TokenKind, TokenResult, Wiring};
+use crate::mail::{
+    self, Asker, AuthAsk, Request, Ruling, TokenAsk, TokenKind, TokenResult, Verdict, Wiring,
+};
 use crate::protocol::claims::{TokenRefused, TokenText};
 
 /// How long anything may take before a test calls it lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Signs with Ed25519, under a name.
 struct Issuer {
@@ -105,20 +107,28 @@ impl KeyServer {
 }
 
 /// The thread, with one shard that asks it.
-struct Running {
-    wiring: Wiring,
-    stats: Arc<AuthStats>,
+pub(super) struct Running {
+    pub(super) wiring: Wiring,
+    pub(super) stats: Arc<AuthStats>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Running {
     fn start(settings: &Token, pace: Pace) -> Self {
+        Self::start_with(Some(settings), None, pace)
+    }
+
+    pub(super) fn start_with(
+        token: Option<&Token>,
+        hooks: Option<&config::Hooks>,
+        pace: Pace,
+    ) -> Self {
         let mut wiring = mail::wire(1, 0, 64).unwrap();
-        let empty = mail::wire(0, 0, 4).unwrap().tokens;
-        let post = std::mem::replace(&mut wiring.tokens, empty);
+        let empty = mail::wire(0, 0, 4).unwrap().auth;
+        let post = std::mem::replace(&mut wiring.auth, empty);
         let stats: Arc<AuthStats> = Arc::default();
-        let mut auth = Auth::new(settings, post, stats.clone()).unwrap();
+        let mut auth = Auth::new(token, hooks, post, stats.clone()).unwrap();
         auth.pace = pace;
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || auth.run(stopped).unwrap());
@@ -130,7 +140,7 @@ impl Running {
         Self::start(&with_keys_at(&format!("http://{}/keys", server.address)), pace)
     }
 
-    fn ask(&mut self, command: u32, token: &str) {
+    pub(super) fn ask(&mut self, command: u32, token: &str) {
         let conn = ConnId { slot: 3, generation: 4 };
         let ask = TokenAsk {
             kind: TokenKind::Connection,
@@ -138,19 +148,27 @@ impl Running {
             asker: Asker { shard: ShardId(0), conn, command },
             asked_at: std::time::Instant::now(),
         };
-        assert!(self.wiring.posts[0].tokens_out.send(ask).is_ok(), "room");
+        assert!(self.wiring.posts[0].auth_out.send(AuthAsk::Token(ask)).is_ok(), "room");
     }
 
-    /// The next verdict: the command it is for, and the user.
-    fn verdict(&mut self) -> (u32, Result<String, TokenRefused>) {
+    /// The next verdict on a token: the command it is for, and the user.
+    pub(super) fn verdict(&mut self) -> (u32, Result<String, TokenRefused>) {
+        let verdict = self.next();
+        let Ruling::Token(TokenResult::Connection(result)) = verdict.ruling else {
+            panic!("{verdict:?}")
+        };
+        (verdict.asker.command, result.map(|claims| claims.user.to_string()))
+    }
+
+    /// The next verdict.
+    pub(super) fn next(&mut self) -> Verdict {
         let post = &mut self.wiring.posts[0];
         let begun_at = std::time::Instant::now();
         loop {
             post.bell.clear();
             if let Some(request) = post.requests_in.iter_mut().find_map(|lane| lane.pop()) {
                 let Request::Verdict(verdict) = request else { panic!("{request:?}") };
-                let TokenResult::Connection(result) = verdict.result else { panic!("kind") };
-                return (verdict.asker.command, result.map(|claims| claims.user.to_string()));
+                return *verdict;
             }
             assert!(begun_at.elapsed() < PATIENCE, "no verdict");
             let fd = post.bell.fd();
@@ -187,7 +205,7 @@ impl Drop for Running {
     }
 }
 
-fn with_keys_at(address: &str) -> Token {
+pub(super) fn with_keys_at(address: &str) -> Token {
     Token {
         hmac_secret: Some(Secret::new("secret")),
         hmac_previous: None,
@@ -199,7 +217,7 @@ fn with_keys_at(address: &str) -> Token {
     }
 }
 
-fn hmac_token(user: &str) -> String {
+pub(super) fn hmac_token(user: &str) -> String {
     let key = EncodingKey::from_secret(b"secret");
     encode(&Header::default(), &json!({"sub": user, "iss": "me"}), &key).unwrap()
 }
@@ -303,7 +321,7 @@ fn requests_are_answered_too() {
     settings.public_keys = PublicKeys::None;
     settings.algorithms = vec![Algorithm::HS256];
     let auth = Running::start(&settings, Pace::default());
-    let desk = auth.wiring.token_desk.clone();
+    let desk = auth.wiring.auth_desk.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let claims = runtime.block_on(desk.check(TokenText::new(&hmac_token("ann")))).unwrap();
     assert_eq!(&*claims.user, "ann");

@@ -10,7 +10,7 @@
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Validation, dangerous};
 
-use super::claims::Claims;
+use super::claims::{Claims, date};
 use crate::config::{self, PublicKey};
 use crate::limits;
 use crate::protocol::claims::{ConnectClaims, SubscriptionClaims, TokenRefused};
@@ -174,16 +174,10 @@ impl Rules {
             return Err(TokenRefused::AudienceWrong);
         }
         // RFC 7519 section 4.1.4: on or after `exp` it must not be accepted.
-        if claims
-            .date("exp", &claims.exp)?
-            .is_some_and(|exp| now >= exp.saturating_add(self.leeway_s))
-        {
+        if date("exp", &claims.exp)?.is_some_and(|exp| now >= exp.saturating_add(self.leeway_s)) {
             return Err(TokenRefused::Expired);
         }
-        if claims
-            .date("nbf", &claims.nbf)?
-            .is_some_and(|nbf| now.saturating_add(self.leeway_s) < nbf)
-        {
+        if date("nbf", &claims.nbf)?.is_some_and(|nbf| now.saturating_add(self.leeway_s) < nbf) {
             return Err(TokenRefused::NotYetValid);
         }
         Ok(())

@@ -3,19 +3,26 @@
 use std::time::Duration;
 
 use super::error::{ConfigError, Conflict};
+use super::hooks;
 use super::raw::RawConfig;
 use super::resolve::conflict;
 use crate::limits;
 use crate::protocol::channel::{
     Audience, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery, SlowConsumer,
 };
+use crate::protocol::hook::HookSet;
 
 /// The options of every channel. With `dev` unknown namespaces have those of `[channel]`.
-pub(super) fn resolve(typed: &RawConfig, dev: bool) -> Result<Namespaces, ConfigError> {
-    let plain = resolve_one(typed)?;
+/// `known` are the hooks with an address.
+pub(super) fn resolve(
+    typed: &RawConfig,
+    dev: bool,
+    known: HookSet,
+) -> Result<Namespaces, ConfigError> {
+    let plain = resolve_one(typed, known)?;
     let mut named = Vec::new();
     for (name, typed) in &typed.namespaces {
-        named.push((name.as_str().into(), resolve_one(typed)?));
+        named.push((name.as_str().into(), resolve_one(typed, known)?));
     }
     let namespaces = Namespaces::new(plain, named);
     let namespaces = if dev { namespaces.for_development(plain) } else { namespaces };
@@ -39,7 +46,7 @@ fn resolve_personal(typed: &RawConfig, namespaces: Namespaces) -> Result<Namespa
     }
 }
 
-fn resolve_one(typed: &RawConfig) -> Result<ChannelOptions, ConfigError> {
+fn resolve_one(typed: &RawConfig, known: HookSet) -> Result<ChannelOptions, ConfigError> {
     let history = resolve_history(typed)?;
     let recovery = match typed.word("channel.recovery", RECOVERIES)? {
         "true" | "stream" => Recovery::Forced,
@@ -80,6 +87,7 @@ fn resolve_one(typed: &RawConfig) -> Result<ChannelOptions, ConfigError> {
             "binary" => Format::Binary,
             _ => Format::Json,
         },
+        hooks: hooks::resolve_channel(typed, known)?,
         slow_consumer,
     })
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::hooks::HookFault;
 use super::notices::NoticesFault;
 use super::token_fault::{TokenFault, TokenWarning};
 use super::value::{bytes_text, duration_text};
@@ -150,6 +151,14 @@ pub enum ConfigError {
         at: Source,
         /// What is wrong.
         fault: Box<TokenFault>,
+    },
+    /// Backends could not be asked as they are to be.
+    #[error("{at}: {fault}")]
+    Hook {
+        /// Where the setting was made.
+        at: Source,
+        /// What is wrong.
+        fault: Box<HookFault>,
     },
     /// Notices could not be sent as they are to be.
     #[error("{at}: {fault}")]

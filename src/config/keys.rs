@@ -8,7 +8,8 @@ mod table;
 use std::time::Duration;
 
 use super::value::{Value, bytes_text, duration_text};
-pub(super) use table::{KEYS, SECRETS};
+use super::{hooks, token};
+pub(super) use table::{SECRETS, key};
 
 /// One key of the configuration.
 pub(super) struct Key {
@@ -59,7 +60,7 @@ impl Preset {
 }
 
 /// The tables, in the order of the printed text.
-pub(super) const TABLES: [(&str, &str); 8] = [
+pub(super) const TABLES: [(&str, &str); 9] = [
     ("server", "Addresses, threads, trust."),
     ("limits", "Bounds. Past each of them something is refused, closed or counted, never silent."),
     ("echo", "The path /echo, which sends every message back. For load tests; off by default."),
@@ -77,6 +78,11 @@ pub(super) const TABLES: [(&str, &str); 8] = [
          hmac_secret, public_key_file and jwks_url switches them on.",
     ),
     (
+        "hooks",
+        "Backends that decide about clients: each address takes questions as JSON, by POST. Empty: no\n\
+         such hook. Redirects are not followed.",
+    ),
+    (
         "hooks.notices",
         "Notices to a backend of what clients do no more: signed HTTP requests, several notices in\n\
          each, sent again until they are answered with 2xx or five minutes old. README says what they\n\
@@ -85,9 +91,14 @@ pub(super) const TABLES: [(&str, &str); 8] = [
     ("log", "Log lines on standard error."),
 ];
 
+/// All keys; those of one table in the order of the printed text.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    table::KEYS.iter().chain(token::KEYS).chain(hooks::KEYS)
+}
+
 /// The key of this name, if there is one.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }
 
 /// The environment variable that sets `key`: `server.listen` is `TIDEGATE_SERVER_LISTEN`.
@@ -100,10 +111,10 @@ pub(super) fn variable(key: &str) -> String {
 /// The key nearest to what was typed, if one is near enough to be meant.
 pub(super) fn nearest_key(typed: &str) -> Option<&'static str> {
     let last = |name: &str| name.rsplit('.').next().map(str::to_owned);
-    if let Some(key) = KEYS.iter().find(|key| last(key.name) == last(typed)) {
+    if let Some(key) = all().find(|key| last(key.name) == last(typed)) {
         return Some(key.name);
     }
-    nearest(typed, KEYS.iter().map(|key| key.name))
+    nearest(typed, all().map(|key| key.name))
 }
 
 /// What a namespace's table starts from where it says nothing.
@@ -119,7 +130,7 @@ pub(super) fn nearest_table(typed: &str) -> Option<&'static str> {
 
 /// The environment variable nearest to what was typed, if one is near enough to be meant.
 pub(super) fn nearest_variable(typed: &str) -> Option<String> {
-    let known = KEYS.iter().map(|key| variable(key.name)).chain([API_KEY_VARIABLE.to_owned()]);
+    let known = all().map(|key| variable(key.name)).chain([API_KEY_VARIABLE.to_owned()]);
     nearest(typed, known)
 }
 
@@ -146,7 +157,7 @@ pub fn default_text() -> String {
             text.push_str(&format!("# {line}\n"));
         }
         text.push_str(&format!("[{table}]\n"));
-        let keys = KEYS.iter().filter_map(|key| {
+        let keys = all().filter_map(|key| {
             let name = key.name.strip_prefix(table)?.strip_prefix('.')?;
             // What has a dot more is of another table.
             (!name.contains('.')).then_some((name, key))

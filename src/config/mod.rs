@@ -7,6 +7,7 @@
 mod api_key;
 mod channels;
 mod error;
+mod hooks;
 mod keys;
 mod memory;
 mod notices;
@@ -29,6 +30,7 @@ use ipnet::IpNet;
 use rustix::thread::CpuSet;
 
 pub use error::{Allowed, ApiKeyFault, ConfigError, Conflict, Source, Warning};
+pub use hooks::{HookFault, Hooks};
 pub use keys::default_text;
 pub use notices::{Notices, NoticesFault};
 pub use public_key::PublicKey;
@@ -50,6 +52,15 @@ use crate::ws::DecodeLimits;
 pub fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
     let machine = resolve::Machine { cores: &allowed_cores(), memory: memory::allowed() };
     resolve::resolve(raw::RawConfig::read(inputs)?, inputs, machine)
+}
+
+/// As [`load`] of a file called `FILE` with this text, on a machine that is always the same.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn load_text(text: &str) -> Result<Loaded, ConfigError> {
+    let inputs = Inputs::default();
+    let file = Some((std::path::Path::new("FILE"), text));
+    let machine = resolve::Machine { cores: &[0, 1], memory: 8 << 30 };
+    resolve::resolve(raw::RawConfig::read_over(file, &inputs)?, &inputs, machine)
 }
 
 /// The cores this process may use (`sched_getaffinity`), ascending, at least one.
@@ -85,6 +96,8 @@ pub struct Config {
     pub channels: Namespaces,
     /// With what tokens are checked; `None`: there are none.
     pub token: Option<Token>,
+    /// Which backends decide about clients; `None`: none does.
+    pub hooks: Option<Hooks>,
     /// What a backend is told of; `None`: nothing.
     pub notices: Option<Notices>,
     /// Log output.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Allowed, ConfigError, Source, Warning};
-use super::keys::{self, KEYS, TABLES};
+use super::keys::{self, TABLES};
 use super::value::Value;
 use crate::limits;
 use crate::protocol::channel::PRIVATE;
@@ -66,9 +66,20 @@ impl RawConfig {
     ///
     /// The file cannot be read, is not TOML, or a key does not exist.
     pub(super) fn read(inputs: &Inputs) -> Result<Self, ConfigError> {
+        match &inputs.file {
+            Some(path) => Self::read_over(Some((path, &read_text(path)?)), inputs),
+            None => Self::read_over(None, inputs),
+        }
+    }
+
+    /// As [`read`](Self::read), the file's text at hand.
+    pub(super) fn read_over(
+        file: Option<(&Path, &str)>,
+        inputs: &Inputs,
+    ) -> Result<Self, ConfigError> {
         let mut typed = Self::default();
-        if let Some(path) = &inputs.file {
-            typed.take_file(path)?;
+        if let Some((path, text)) = file {
+            typed.take_file(path, text)?;
         }
         for (name, value) in &inputs.environment {
             typed.take_variable(name, value);
@@ -80,7 +91,7 @@ impl RawConfig {
             Some(_) => typed.switch("server.dev")?,
             None => false,
         };
-        for key in KEYS {
+        for key in keys::all() {
             typed.settings.entry(key.name).or_insert_with(|| match key.dev.filter(|_| dev) {
                 Some(preset) => Setting { value: preset.value(), at: Source::Dev },
                 None => Setting { value: key.default.value(), at: Source::Default },
@@ -271,7 +282,7 @@ impl RawConfig {
         {
             return;
         }
-        match KEYS.iter().find(|key| keys::variable(key.name) == name) {
+        match keys::all().find(|key| keys::variable(key.name) == name) {
             Some(key) => {
                 let at = Source::Environment(name.to_owned());
                 self.settings.insert(key.name, Setting { value: Value::Typed(value.into()), at });
@@ -283,14 +294,13 @@ impl RawConfig {
         }
     }
 
-    fn take_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = read_text(path)?;
+    fn take_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
         let shared: Arc<Path> = path.into();
         let at = |offset: usize| Source::File {
             path: Arc::clone(&shared),
             line: 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count(),
         };
-        let document = DeTable::parse(&text).map_err(|error| ConfigError::NotToml {
+        let document = DeTable::parse(text).map_err(|error| ConfigError::NotToml {
             at: at(error.span().map_or(0, |span| span.start)),
             message: error.message().lines().collect::<Vec<_>>().join(", "),
         })?;

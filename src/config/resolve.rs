@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use super::error::{Allowed, ConfigError, Conflict, Source, Warning};
 use super::raw::{Inputs, RawConfig};
 use super::{
-    Compression, Config, Echo, Limits, Loaded, Log, LogFormat, Secret, Server, api_key, channels,
-    notices, origin, token,
+    Compression, Config, Echo, Hooks, Limits, Loaded, Log, LogFormat, Secret, Server, api_key,
+    channels, hooks, notices, origin, token,
 };
 use crate::limits;
 use crate::ws::{DecodeLimits, encode};
@@ -35,13 +35,16 @@ pub(super) fn resolve(
     let server = resolve_server(&typed, api_key, cores)?;
     let mut limits = resolve_limits(&typed)?;
     fit_memory(&typed, machine.memory, server.shards, &mut limits);
+    let hooks = hooks::resolve(&typed)?;
+    let known = hooks.as_ref().map_or_else(Default::default, Hooks::set);
     let config = Config {
         echo: Echo {
             enabled: typed.switch("echo.enabled")?,
             message: decode_limits(&typed, "echo.message_limit", "echo.fragments_max")?,
         },
-        channels: channels::resolve(&typed, server.dev)?,
+        channels: channels::resolve(&typed, server.dev, known)?,
         token: token::resolve(&typed, &mut warnings)?,
+        hooks,
         notices: notices::resolve(&typed, &mut warnings)?,
         log: resolve_log(&typed)?,
         server,

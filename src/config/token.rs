@@ -11,6 +11,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::Secret;
 use super::error::{ConfigError, Source, Warning};
+use super::keys::{Key, Preset, key};
 use super::public_key::{self, PublicKey};
 use super::raw::RawConfig;
 use super::token_fault::{TokenFault, TokenWarning};
@@ -315,3 +316,61 @@ const ALGORITHMS: [Algorithm; 9] = [
 /// Their names, in the same order.
 pub(super) const ALGORITHM_NAMES: [&str; 9] =
     ["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"];
+
+/// Its keys.
+pub(super) const KEYS: &[Key] = &[
+    key(
+        "token.hmac_secret",
+        Preset::Text(""),
+        "Secret of tokens signed with HMAC (HS256, HS384, HS512), 32 random bytes or more as text.\n\
+         TIDEGATE_TOKEN_HMAC_SECRET keeps it out of this file. Empty: none.",
+    ),
+    key(
+        "token.hmac_secret_file",
+        Preset::Text(""),
+        "File that holds that secret instead; readable by its owner alone.",
+    ),
+    key(
+        "token.hmac_previous",
+        Preset::Text(""),
+        "The secret before it, while tokens signed with it are still around.",
+    ),
+    key("token.hmac_previous_file", Preset::Text(""), "File that holds that secret instead."),
+    key(
+        "token.hmac_previous_until",
+        Preset::Text(""),
+        "Until when the previous secret counts, such as \"2030-01-31T12:00:00Z\".",
+    ),
+    key(
+        "token.public_key_file",
+        Preset::Text(""),
+        "PEM file with the public key of tokens signed with RSA (RS256, RS384, RS512), on a curve\n\
+         (ES256, ES384) or with Ed25519 (EdDSA).",
+    ),
+    key(
+        "token.jwks_url",
+        Preset::Text(""),
+        "Address of the issuer's key set instead, such as\n\
+         \"https://issuer.example/.well-known/jwks.json\". Nothing a token names is ever fetched.",
+    ),
+    key(
+        "token.audience",
+        Preset::Text(""),
+        "What the aud claim must be or hold. Empty: it is not looked at.",
+    ),
+    key(
+        "token.issuer",
+        Preset::Text(""),
+        "What the iss claim must be. Empty: it is not looked at.",
+    ),
+    key(
+        "token.algorithms",
+        Preset::List(&[]),
+        "Algorithms that are allowed, such as [\"RS256\"]. Empty: all that the keys above check.",
+    ),
+    key(
+        "token.leeway",
+        Preset::Seconds(0),
+        "By how much the issuer's clock may differ from this machine's, at most 5 minutes.",
+    ),
+];

@@ -5,7 +5,8 @@
 //! `prometheus-client` writes OpenMetrics, whose counter families drop `_total` from their name:
 //! `promtool check metrics` takes such counters for untyped metrics without help.
 //!
-//! Labels are `shard`, `acceptor`, `code` and `version`; none has a value that a peer chooses.
+//! Labels are `shard`, `acceptor`, `code`, `hook`, `cause` and `version`; none has a value that a
+//! peer chooses.
 
 use std::fmt::{self, Display, Write};
 
@@ -13,8 +14,8 @@ use super::process::Process;
 use crate::id::ShardId;
 use crate::mail::Permits;
 use crate::stats::{
-    AcceptorCounters, AuthCounters, BOUNDS_S, ControlCounters, Descriptor, HistogramSnapshot,
-    MetricKind, NoticeCounters, ShardCounters, Stats,
+    AcceptorCounters, AuthCounters, BOUNDS_S, ControlCounters, Descriptor, HOOK_FAILURE_LABELS,
+    HOOK_LABELS, HistogramSnapshot, HookStats, MetricKind, NoticeCounters, ShardCounters, Stats,
 };
 
 /// The media type of [`text`].
@@ -119,6 +120,7 @@ fn walk(sink: &mut impl Sink, stats: &Stats, permits: &Permits, process: Option<
         None,
         std::iter::once(stats.auth.check.snapshot()),
     );
+    walk_hooks(sink, &stats.auth.hooks);
     walk_counters(sink, NoticeCounters::descriptors(), None, &[stats.notices.values()]);
     walk_process(sink, process);
 }
@@ -171,7 +173,47 @@ fn walk_counters(
     }
 }
 
-/// One family with one series of buckets per snapshot.
+/// What is known of each hook.
+fn walk_hooks(sink: &mut impl Sink, hooks: &[HookStats]) {
+    let each = || HOOK_LABELS.iter().zip(hooks);
+    let mut family = |name, kind, labels: &[&str], help| {
+        sink.family(&Family { name, kind, labels, help });
+        for (hook, stats) in each() {
+            let hook: (&str, &dyn Display) = ("hook", hook);
+            match name {
+                QUESTIONS => sink.sample("", &[hook], &stats.asked.get()),
+                QUESTIONS_OPEN => sink.sample("", &[hook], &stats.open.get()),
+                QUESTIONS_REFUSED => sink.sample("", &[hook], &stats.refused.get()),
+                _ => {
+                    for (cause, count) in HOOK_FAILURE_LABELS.iter().zip(&stats.failures) {
+                        sink.sample("", &[hook, ("cause", cause)], &count.get());
+                    }
+                }
+            }
+        }
+    };
+    let counter = FamilyKind::Counter;
+    family(QUESTIONS, counter, &["hook"], "Questions to backends.");
+    let help = "Questions to backends without an answer so far.";
+    family(QUESTIONS_OPEN, FamilyKind::Gauge, &["hook"], help);
+    let help = "Questions to backends answered with an error or a disconnect.";
+    family(QUESTIONS_REFUSED, counter, &["hook"], help);
+    let help = "Questions to backends that got no answer that is of use.";
+    family("tidegate_hook_failures_total", counter, &["hook", "cause"], help);
+    walk_labelled_histogram(
+        sink,
+        "tidegate_hook_seconds",
+        "From a question to a backend to its answer, or to its failure.",
+        Some("hook"),
+        each().map(|(hook, stats)| (hook, stats.answer.snapshot())),
+    );
+}
+
+const QUESTIONS: &str = "tidegate_hook_questions_total";
+const QUESTIONS_OPEN: &str = "tidegate_hook_questions_open";
+const QUESTIONS_REFUSED: &str = "tidegate_hook_refused_total";
+
+/// One family with one series of buckets per snapshot, numbered.
 fn walk_histogram(
     sink: &mut impl Sink,
     name: &str,
@@ -179,11 +221,22 @@ fn walk_histogram(
     label: Option<&str>,
     snapshots: impl Iterator<Item = HistogramSnapshot>,
 ) {
+    walk_labelled_histogram(sink, name, help, label, snapshots.enumerate());
+}
+
+/// One family with one series of buckets per snapshot, each with the value of its label.
+fn walk_labelled_histogram(
+    sink: &mut impl Sink,
+    name: &str,
+    help: &str,
+    label: Option<&str>,
+    snapshots: impl Iterator<Item = (impl Display, HistogramSnapshot)>,
+) {
     let kind = FamilyKind::Histogram;
     sink.family(&Family { name, kind, labels: label.as_slice(), help });
-    for (index, snapshot) in snapshots.enumerate() {
+    for (value, snapshot) in snapshots {
         let mut labels: Vec<(&str, &dyn Display)> = Vec::new();
-        labels.extend(label.map(|label| (label, &index as &dyn Display)));
+        labels.extend(label.map(|label| (label, &value as &dyn Display)));
         let mut count = 0;
         let bounds = BOUNDS_S.into_iter().chain([f64::INFINITY]);
         for (bound, in_bucket) in bounds.zip(snapshot.buckets) {

@@ -13,15 +13,16 @@ use tokio::sync::oneshot;
 use super::{Event, ServeError, ring_sizes};
 use crate::accept::{Acceptor, AcceptorConfig, Stop};
 use crate::auth::{Auth, Notices};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Hooks};
 use crate::control::{Control, Node, Settings};
 use crate::engine::Engine;
 use crate::id::Owners;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
-use crate::mail::{self, NewsPlan, Permits, Post, Request, Sender, TokenDesk};
+use crate::mail::{self, AuthDesk, NewsPlan, Permits, Post, Request, Sender};
 use crate::protocol::ProtocolLimits;
 use crate::protocol::channel::Namespaces;
+use crate::protocol::hook::HookSet;
 use crate::ring::{RingFds, RingSizes, SetupError, UringDriver};
 use crate::session::{KeepaliveTimes, Millis};
 use crate::shard::{CompressionSettings, Shard, ShardSettings, SystemClock};
@@ -37,7 +38,7 @@ pub(super) struct Threads {
     shards: Vec<JoinHandle<()>>,
     acceptors: Vec<JoinHandle<()>>,
     control: JoinHandle<()>,
-    /// Without keys for tokens there is none.
+    /// Without keys for tokens and without backends there is none.
     auth: Option<JoinHandle<()>>,
     /// Without a backend that is to be told there is none.
     notices: Option<JoinHandle<()>>,
@@ -79,7 +80,7 @@ impl Threads {
             lifecycle,
             permits: &permits,
             stats: &stats,
-            tokens: config.token.is_some().then_some(wiring.token_desk),
+            auth: asks_auth(config).then_some(wiring.auth_desk),
         };
         let (acceptors, listeners) = plan.start_all(wiring.acceptors, &cpus, &stop_acceptors)?;
         let auth_stats = stats.auth.clone();
@@ -92,10 +93,10 @@ impl Threads {
             lifecycle: lifecycle.clone(),
         };
         let (stop_auth, auth_stopped) = oneshot::channel();
-        let tokens = wiring.tokens;
-        let auth = config.token.as_ref().map(|settings| {
-            let auth = Auth::new(settings, tokens, auth_stats)
-                .map_err(ServeError::resources("the certificates to trust token.jwks_url with"))?;
+        let auth = asks_auth(config).then(|| {
+            let (token, hooks) = (config.token.as_ref(), config.hooks.as_ref());
+            let auth = Auth::new(token, hooks, wiring.auth, auth_stats)
+                .map_err(ServeError::resources("the certificates to trust https addresses with"))?;
             start_auth(auth, auth_stopped, events.clone())
         });
         let auth = auth.transpose()?;
@@ -168,6 +169,11 @@ fn join(kind: &str, handles: impl IntoIterator<Item = JoinHandle<()>>) -> Result
             .map_err(|_| ServeError::Thread { thread: name, cause: "it panicked".to_owned() })?;
     }
     Ok(())
+}
+
+/// Whether there is anything to ask the auth thread.
+fn asks_auth(config: &Config) -> bool {
+    config.token.is_some() || config.hooks.is_some()
 }
 
 /// The cores to use: those configured, else all that are allowed.
@@ -277,6 +283,7 @@ impl ShardPlan<'_> {
             connect_timeout: ms(limits.handshake_timeout),
             channels: self.channels.clone(),
             tokens: self.config.token.is_some(),
+            hooks: self.config.hooks.as_ref().map_or_else(HookSet::default, Hooks::set),
             outbox_bytes: limits.outbox_bytes,
             outbox_shard_bytes: limits.outbox_shard_bytes,
             history_bytes: limits.history_bytes,
@@ -345,8 +352,8 @@ struct AcceptorPlan<'a> {
     lifecycle: &'a Lifecycle,
     permits: &'a Permits,
     stats: &'a Stats,
-    /// Who checks tokens, if somebody does.
-    tokens: Option<TokenDesk>,
+    /// Who checks tokens and asks backends, if somebody does.
+    auth: Option<AuthDesk>,
 }
 
 impl AcceptorPlan<'_> {
@@ -367,7 +374,7 @@ impl AcceptorPlan<'_> {
                 permits: self.permits.clone(),
                 stats: self.stats.acceptors[index].clone(),
                 lifecycle: self.lifecycle.clone(),
-                tokens: self.tokens.clone(),
+                auth: self.auth.clone(),
                 stopped: stop.watch(),
             };
             let (listener, take) = mpsc::channel();

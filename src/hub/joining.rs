@@ -66,7 +66,13 @@ impl Hub {
             self.settle_answer(id, accepted, &mut joined, &mut refused);
         }
         if accepted {
-            self.channel_mut(id).registration.note_joined();
+            let channel = self.channel_mut(id);
+            channel.registration.note_joined();
+            // Whoever began to wait after an earlier join was refused has no other answer to wait
+            // for.
+            if channel.registration.is_live() {
+                channel.admit_waiting(&mut joined);
+            }
         }
         self.look_at(id);
         self.forget_if_over(id);

@@ -265,10 +265,7 @@ impl Hub {
             channel.registration.note_refused();
             std::mem::take(&mut channel.waiting).into_iter().for_each(refused);
         } else if current {
-            for member in std::mem::take(&mut channel.waiting) {
-                let index = channel.members.add(member);
-                joined(member, index);
-            }
+            channel.admit_waiting(joined);
         }
     }
 
@@ -433,6 +430,14 @@ impl Hub {
 }
 
 impl Channel {
+    /// Makes members of those who wait: publications reach this shard without a gap from now on.
+    fn admit_waiting(&mut self, joined: &mut impl FnMut(Member, u32)) {
+        for member in std::mem::take(&mut self.waiting) {
+            let index = self.members.add(member);
+            joined(member, index);
+        }
+    }
+
     fn is_wanted(&self) -> bool {
         let spared = usize::from(is_planted(Bug::ReferenceCountOffByOne));
         self.members.len() > spared || !self.waiting.is_empty() || self.joining > 0

@@ -214,6 +214,18 @@ fn a_join_let_in_after_one_was_refused_is_taken_back_when_nobody_wants_it() {
 }
 
 #[test]
+fn a_join_let_in_after_one_was_refused_lets_in_whoever_began_to_wait_between() {
+    let (mut local, _, name) = pair();
+    let refused = local.begin_join(&name).expect("room");
+    let accepted = local.begin_join(&name).expect("room");
+    assert_eq!(abandon(&mut local, refused, false), (vec![], vec![]));
+    // The owner has not been told of it by itself, and need not be any more.
+    assert_eq!(local.subscribe(&name, member(1)).expect("room").place, Place::Waiting);
+    assert_eq!(finish(&mut local, accepted, 2), (Place::Member(0), vec![1]));
+    assert!(local.poll_mail(|_| true).is_none(), "the owner knows");
+}
+
+#[test]
 fn a_join_behind_a_disinterest_asks_anew() {
     let (mut local, _, name) = pair();
     let first = local.subscribe(&name, member(1)).expect("room");

@@ -1,22 +1,23 @@
-//! The wake-up flag of one shard.
+//! What wakes one shard.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
+
+use super::flag::AwakeFlag;
 
 /// Wakes one shard; cheap when it is awake already.
 ///
 /// A set flag means that the shard is awake or that somebody is waking it. Before it waits, the
-/// shard clears the flag and *then* looks at its lanes once more: mail pushed earlier is seen, mail
-/// pushed later finds the flag clear and wakes it. Shards wake each other with `MSG_RING`
+/// shard clears the flag and *then* looks once more at its lanes, and whether room that it asked for
+/// has come: what came earlier is seen, what comes later finds the flag clear and wakes it. Shards wake each other with `MSG_RING`
 /// ([`Bell::claim`]); other threads write to the eventfd on which the shard's ring keeps a read
 /// armed ([`Bell::ring`]).
 #[derive(Clone, Debug)]
 pub struct Bell {
-    rung: Arc<AtomicBool>,
+    awake: Arc<AwakeFlag>,
     eventfd: Arc<OwnedFd>,
 }
 
@@ -27,7 +28,7 @@ impl Bell {
     /// The descriptor table is full.
     pub fn new() -> io::Result<Self> {
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC)?;
-        Ok(Self { rung: Arc::new(AtomicBool::new(false)), eventfd: Arc::new(eventfd) })
+        Ok(Self { awake: Arc::new(AwakeFlag::new()), eventfd: Arc::new(eventfd) })
     }
 
     /// Rings from a thread without a ring of its own that can send `MSG_RING`. One system call if
@@ -51,19 +52,17 @@ impl Bell {
     /// must then wake it; false when somebody else already does.
     #[must_use]
     pub fn claim(&self) -> bool {
-        !self.rung.swap(true, Ordering::SeqCst)
+        self.awake.claim()
     }
 
     /// Called by the shard before it looks at its lanes for the last time and waits.
     pub fn clear(&self) {
-        // A swap, not a store: it synchronises with the ring of whoever pushed before it, so the
-        // look that follows sees their mail.
-        self.rung.swap(false, Ordering::SeqCst);
+        self.awake.clear();
     }
 
     /// Called by the shard when it is awake: nobody need wake it until the next clear.
     pub fn mute(&self) {
-        self.rung.store(true, Ordering::Relaxed);
+        self.awake.mute();
     }
 
     /// The eventfd on which the shard keeps a read armed.

@@ -1,12 +1,13 @@
 //! Lanes between threads and how they are wired at start.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::token::{self, TokenDesk, TokenPost, TokenSender};
+use super::auth::{self, AuthDesk, AuthPost, AuthSender};
+use super::flag::StarvedFlag;
 use super::{Bell, Delivery, NewsSender, Request};
 use crate::id::ShardId;
 
@@ -15,7 +16,9 @@ use crate::id::ShardId;
 pub struct Sender<T> {
     lane: Producer<T>,
     bell: Bell,
-    starved: Arc<AtomicBool>,
+    starved: Arc<StarvedFlag>,
+    /// The least room asked for in vain since the last [`Sender::forget_asks`]; 0: none.
+    asked: Cell<usize>,
 }
 
 impl<T> Sender<T> {
@@ -34,16 +37,31 @@ impl<T> Sender<T> {
 
     /// Whether there is room for `count` messages, at most `limits::MAILBOX_LEN_MIN`; if not, the
     /// receiver will ring the producer once it has made some (see [`Receiver::take_starved`]). For
-    /// shards, which wait in their ring and do not poll.
+    /// shards, which wait in their ring and do not poll. A ring while the producer is awake says
+    /// nothing, so before it waits it looks at [`Sender::has_room_asked_for`] once more.
     pub fn has_room_or_ask(&self, count: usize) -> bool {
         if self.room() >= count {
             return true;
         }
-        self.starved.store(true, Ordering::SeqCst);
-        // With the fence in `take_starved`: either the receiver sees the flag, or the room it made
-        // before it looked is seen here.
-        fence(Ordering::SeqCst);
-        self.room() >= count
+        self.starved.raise();
+        let has_room = self.room() >= count;
+        if !has_room {
+            let before = self.asked.get();
+            self.asked.set(if before == 0 { count } else { before.min(count) });
+        }
+        has_room
+    }
+
+    /// Whether room has come that [`Sender::has_room_or_ask`] found missing since the last
+    /// [`Sender::forget_asks`].
+    pub fn has_room_asked_for(&self) -> bool {
+        let asked = self.asked.get();
+        asked > 0 && self.room() >= asked
+    }
+
+    /// Called when a turn begins: who still wants room in it asks again.
+    pub fn forget_asks(&self) {
+        self.asked.set(0);
     }
 
     /// The receiver's bell.
@@ -56,7 +74,7 @@ impl<T> Sender<T> {
 #[derive(Debug)]
 pub struct Receiver<T> {
     lane: Consumer<T>,
-    starved: Arc<AtomicBool>,
+    starved: Arc<StarvedFlag>,
     from: Option<ShardId>,
 }
 
@@ -75,10 +93,7 @@ impl<T> Receiver<T> {
     /// after something was taken.
     pub fn take_starved(&self) -> Option<ShardId> {
         let from = self.from?;
-        fence(Ordering::SeqCst);
-        let starved =
-            self.starved.load(Ordering::SeqCst) && self.starved.swap(false, Ordering::SeqCst);
-        starved.then_some(from)
+        self.starved.take().then_some(from)
     }
 
     /// Whether nothing waits.
@@ -102,10 +117,25 @@ pub struct Post {
     pub requests_out: Vec<Option<Sender<Request>>>,
     /// Deliveries going out, by shard; `None` at the shard's own index.
     pub deliveries_out: Vec<Option<Sender<Delivery>>>,
-    /// Tokens going out to be checked; as many as this lane holds may be without an answer.
-    pub tokens_out: TokenSender,
+    /// Questions going out to `auth`. A lane's length of tokens, and as many questions to backends,
+    /// may be without an answer.
+    pub auth_out: AuthSender,
     /// News for a backend; `None`, as from [`wire`]: nobody is told anything.
     pub news_out: Option<NewsSender>,
+}
+
+impl Post {
+    /// As [`Sender::forget_asks`], for all lanes that begin here.
+    pub fn forget_asks(&self) {
+        self.requests_out.iter().flatten().for_each(Sender::forget_asks);
+        self.deliveries_out.iter().flatten().for_each(Sender::forget_asks);
+    }
+
+    /// As [`Sender::has_room_asked_for`], for any lane that begins here.
+    pub fn has_room_asked_for(&self) -> bool {
+        self.requests_out.iter().flatten().any(Sender::has_room_asked_for)
+            || self.deliveries_out.iter().flatten().any(Sender::has_room_asked_for)
+    }
 }
 
 /// Every lane of the process.
@@ -117,10 +147,10 @@ pub struct Wiring {
     pub acceptors: Vec<Vec<Sender<Request>>>,
     /// Control's senders, by shard.
     pub control: Vec<Sender<Request>>,
-    /// What ends at the thread that checks tokens.
-    pub tokens: TokenPost,
-    /// Where acceptors have tokens checked.
-    pub token_desk: TokenDesk,
+    /// What ends at the thread that checks tokens and asks backends.
+    pub auth: AuthPost,
+    /// Where acceptors leave what they have to ask it.
+    pub auth_desk: AuthDesk,
     /// The gateway's own senders, by shard, for drain and stop: never filled by traffic.
     pub gateway: Vec<Sender<Request>>,
 }
@@ -132,10 +162,12 @@ pub struct Wiring {
 pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Result<Wiring> {
     let shards = || (0..shard_count).map(ShardId);
     let mut posts = Vec::new();
-    let (tokens_out, token_desk, mut tokens) = token::wire_tokens(shard_count, lane_len);
-    for (shard, tokens_out) in shards().zip(tokens_out) {
+    // One half for tokens, the other for backends.
+    let auth_len = 2 * lane_len;
+    let (auth_out, auth_desk, mut auth) = auth::wire_auth(shard_count, auth_len);
+    for (shard, auth_out) in shards().zip(auth_out) {
         posts.push(Post {
-            tokens_out,
+            auth_out,
             news_out: None,
             shard,
             bell: Bell::new()?,
@@ -166,9 +198,9 @@ pub fn wire(shard_count: u16, acceptor_count: usize, lane_len: usize) -> io::Res
     let mut all = |len| posts.iter_mut().map(|post| connect(post, len, None)).collect::<Vec<_>>();
     let acceptors = (0..acceptor_count).map(|_| all(lane_len)).collect();
     let control = all(lane_len);
-    tokens.verdicts_out = all(lane_len);
+    auth.verdicts_out = all(auth_len);
     let gateway = all(lane_len.max(2));
-    Ok(Wiring { posts, acceptors, control, tokens, token_desk, gateway })
+    Ok(Wiring { posts, acceptors, control, auth, auth_desk, gateway })
 }
 
 /// A new request lane into `post`.
@@ -180,8 +212,9 @@ fn connect(post: &mut Post, lane_len: usize, from: Option<ShardId>) -> Sender<Re
 
 fn lane<T>(lane_len: usize, bell: &Bell, from: Option<ShardId>) -> (Sender<T>, Receiver<T>) {
     let (producer, consumer) = RingBuffer::new(lane_len);
-    let starved = Arc::new(AtomicBool::new(false));
-    let sender = Sender { lane: producer, bell: bell.clone(), starved: starved.clone() };
+    let starved = Arc::new(StarvedFlag::new());
+    let (bell, asked) = (bell.clone(), Cell::new(0));
+    let sender = Sender { lane: producer, bell, starved: starved.clone(), asked };
     (sender, Receiver { lane: consumer, starved, from })
 }
 
@@ -192,7 +225,7 @@ mod tests {
     #[test]
     fn every_pair_has_its_lane_and_room_is_known() {
         let mut wiring = wire(2, 1, 4).expect("descriptors");
-        // One other shard, one acceptor, control, verdicts on tokens, gateway.
+        // One other shard, one acceptor, control, verdicts, gateway.
         assert_eq!(wiring.posts[0].requests_in.len(), 5);
         assert!(wiring.posts[0].deliveries_in[0].is_none());
         assert!(wiring.posts[0].deliveries_in[1].is_some());
@@ -217,9 +250,13 @@ mod tests {
         let full = Delivery::Registered { channel: "c".into(), position: None };
         sender.push(full).expect("room for one");
         assert!(!sender.has_room_or_ask(1));
+        assert!(!sender.has_room_asked_for());
         let receiver = second.deliveries_in[0].as_mut().expect("another shard");
         receiver.pop().expect("one waits");
         assert_eq!(receiver.take_starved(), Some(ShardId(0)));
         assert_eq!(receiver.take_starved(), None);
+        assert!(first.has_room_asked_for());
+        first.forget_asks();
+        assert!(!first.has_room_asked_for());
     }
 }

@@ -9,17 +9,19 @@
 //!   anywhere. So room always appears again, and two shards that publish to each other's channels
 //!   cannot wait for each other.
 //!
-//! Waking: a shard that is about to wait clears its bell before it looks at the lanes once more;
-//! whoever pushes rings, and only the first ring after a clear costs a system call.
+//! Waking: a shard that is about to wait clears its bell before it looks once more, at the lanes
+//! for mail and at what it asked for room for an answer; whoever pushes or makes such room rings,
+//! and only the first ring after a clear costs a system call.
 
+mod auth;
 mod bell;
 mod channel;
+mod flag;
 mod lane;
 mod news;
 mod permit;
 mod steer;
 mod survey;
-mod token;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -27,6 +29,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+pub use auth::{
+    AuthAsk, AuthDesk, AuthPost, AuthRequest, AuthSender, HookAnswer, HookAsk, Ruling, TokenAsk,
+    TokenKind, TokenResult, Verdict,
+};
 pub use bell::Bell;
 pub use channel::{
     Answer, Ask, AskReply, Asker, Join, Joined, Leave, Notice, Question, Subscriber, Visibility,
@@ -36,9 +42,6 @@ pub use news::{News, NewsDropped, NewsEvent, NewsPlan, NewsPost, NewsSender, Par
 pub use permit::{Permit, Permits};
 pub use steer::{Deed, Enrolment, Selector, Steer, SteerReply};
 pub use survey::{Found, Subject, Survey, Surveyed};
-pub use token::{
-    TokenAsk, TokenDesk, TokenKind, TokenPost, TokenRequest, TokenResult, TokenSender, Verdict,
-};
 
 use crate::id::{ChannelName, ConnId, ShardId};
 use crate::protocol::admission::Entry;
@@ -76,7 +79,7 @@ pub enum Request {
     Survey(Box<Survey>),
     /// What is to be done to clients of the shard.
     Steer(Box<Steer>),
-    /// What a token says that a client of this shard showed.
+    /// What a token says that a client of this shard showed, or a backend about the client.
     Verdict(Box<Verdict>),
     /// Close every client with 1001, spread over `window` from now.
     Drain {
@@ -215,4 +218,32 @@ pub enum PublishError {
     /// The owner ended before it answered, because the process stops. Nothing was acknowledged.
     #[error("the gateway is stopping; the publication was not accepted")]
     Stopping,
+}
+
+/// What flags and permits are made of. `tests/mail_orderings.rs` puts loom's in their place.
+mod sync {
+    pub(super) use std::sync::Arc;
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn least_loaded_shard_first_and_bound_holds() {
+        let permits = Permits::new(2, 3);
+        let first = permits.take().expect("empty");
+        let second = permits.take().expect("one left");
+        assert_ne!(first.shard(), second.shard());
+        let third = permits.take().expect("last");
+        assert!(permits.take().is_none());
+        let shard = third.shard();
+        third.keep();
+        drop(second);
+        assert_eq!(permits.total(), 2);
+        permits.give_back(shard);
+        drop(first);
+        assert_eq!(permits.total(), 0);
+    }
 }

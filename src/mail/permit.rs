@@ -1,8 +1,6 @@
 //! Places for connections: a bound for the process and a count per shard.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
+use super::sync::{Arc, AtomicU32, Ordering};
 use crate::id::ShardId;
 
 /// How many connections each shard holds or was promised, and how many the process may hold.
@@ -90,27 +88,5 @@ impl Drop for Permit {
         if !self.kept {
             self.permits.give_back(self.shard);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn least_loaded_shard_first_and_bound_holds() {
-        let permits = Permits::new(2, 3);
-        let first = permits.take().expect("empty");
-        let second = permits.take().expect("one left");
-        assert_ne!(first.shard(), second.shard());
-        let third = permits.take().expect("last");
-        assert!(permits.take().is_none());
-        let shard = third.shard();
-        third.keep();
-        drop(second);
-        assert_eq!(permits.total(), 2);
-        permits.give_back(shard);
-        drop(first);
-        assert_eq!(permits.total(), 0);
     }
 }

@@ -92,8 +92,30 @@ pub struct ChannelOptions {
     pub allow_history: Audience,
     /// What publications hold.
     pub format: Format,
+    /// What a backend decides instead.
+    pub hooks: ChannelHooks,
     /// What becomes of a subscriber that does not keep up.
     pub slow_consumer: SlowConsumer,
+}
+
+/// What a backend is asked about a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChannelHooks {
+    /// Who may subscribe, instead of [`ChannelOptions::allow_subscribe`].
+    pub subscribe: bool,
+    /// Who may publish, instead of [`ChannelOptions::allow_publish`].
+    pub publish: bool,
+    /// Whether a subscription that the subscribe hook allowed goes on when its time is over.
+    pub sub_refresh: bool,
+}
+
+/// What the options say to a client that may do something, or may have it done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permitted {
+    /// It may.
+    Yes,
+    /// If a backend says so.
+    IfBackendSays,
 }
 
 /// Who asks.
@@ -202,13 +224,16 @@ impl Namespaces {
     ///
     /// # Errors
     /// Why not. Names that begin with `$` are private; those that end with `#A,B` are for the users
-    /// A and B.
-    pub fn decide_subscribe(&self, channel: &str, who: Identity<'_>) -> Result<(), Denied> {
+    /// A and B. No backend is asked about these.
+    pub fn decide_subscribe(&self, channel: &str, who: Identity<'_>) -> Result<Permitted, Denied> {
         let options = self.options(channel)?;
         if !self.everyone_is_user && !is_name_open_to(channel, who) {
             return Err(Denied::NameRestricted);
         }
-        self.decide(options.allow_subscribe, who, false)
+        if options.hooks.subscribe {
+            return Ok(Permitted::IfBackendSays);
+        }
+        self.decide(options.allow_subscribe, who, false).map(|()| Permitted::Yes)
     }
 
     /// Whether `who` may publish to `channel`, to which it is `subscribed` or not.
@@ -220,8 +245,12 @@ impl Namespaces {
         channel: &str,
         who: Identity<'_>,
         subscribed: bool,
-    ) -> Result<(), Denied> {
-        self.decide(self.options(channel)?.allow_publish, who, subscribed)
+    ) -> Result<Permitted, Denied> {
+        let options = self.options(channel)?;
+        if options.hooks.publish {
+            return Ok(Permitted::IfBackendSays);
+        }
+        self.decide(options.allow_publish, who, subscribed).map(|()| Permitted::Yes)
     }
 
     /// Whether `who` may ask who is in `channel`.

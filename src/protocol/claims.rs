@@ -29,7 +29,7 @@ impl fmt::Debug for TokenText {
     }
 }
 
-/// What a connection token says.
+/// What a connection token says, or a backend instead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectClaims {
     /// Who the client is; empty for an anonymous one.
@@ -43,6 +43,8 @@ pub struct ConnectClaims {
     pub subscriptions: Box<[ServerSubscription]>,
     /// JSON for backends alone.
     pub meta: Option<Arc<str>>,
+    /// JSON for the client, in the reply to its connect command.
+    pub data: Option<Arc<str>>,
 }
 
 /// A subscription that a connection token brings along.
@@ -65,7 +67,7 @@ impl ServerSubscription {
     }
 }
 
-/// What a subscription token says.
+/// What a subscription token says, or a backend instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscriptionClaims {
     /// Who may subscribe; empty for an anonymous client.
@@ -80,6 +82,8 @@ pub struct SubscriptionClaims {
     pub info: Option<Arc<str>>,
     /// What differs from the channel's options.
     pub overrides: Overrides,
+    /// JSON for the client, in the reply to its subscribe command.
+    pub data: Option<Arc<str>>,
 }
 
 impl SubscriptionClaims {
@@ -201,6 +205,7 @@ mod tests {
             expire_at: None,
             info: None,
             overrides: Overrides::default(),
+            data: None,
         };
         assert_eq!(claims(None).check("$news", "ann", "c1"), Ok(()));
         assert_eq!(claims(Some("c1")).check("$news", "ann", "c1"), Ok(()));

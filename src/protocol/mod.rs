@@ -8,6 +8,7 @@ pub mod centrifuge;
 pub mod channel;
 pub mod claims;
 mod echo;
+pub mod hook;
 mod raw;
 
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
 //! From hand-off to the 101: a connection takes its slot and its subscriptions.
 
-use super::centrifuge::Client;
+use super::centrifuge::{Client, Expiry, Renewal};
 use super::slots::{Connection, Flags, Held};
 use super::{Core, lend_spare};
 use crate::hub::{Member, Place, Subscription};
@@ -8,6 +8,7 @@ use crate::id::{ChannelName, ConnId};
 use crate::mail::Handoff;
 use crate::protocol::Protocol;
 use crate::protocol::admission::Entry;
+use crate::protocol::hook::ForwardedHeaders;
 use crate::ring::Driver;
 use crate::session::{Keepalive, Session};
 use crate::ws::CloseCode;
@@ -20,15 +21,19 @@ impl Core {
         debug_assert_eq!(permit.shard(), self.id);
         permit.keep();
         let conn = self.slots.reserve();
-        let (mut expires_at, mut user) = (None, None);
+        let (mut expiry, mut user) = (None, None);
         let (protocol, channels) = match entry {
             Entry::Echo => (Protocol::Echo, Box::default()),
             Entry::Raw(raw) => {
-                expires_at = raw.expire_at.map(|end| self.time.at_unix_s(end));
+                let at = raw.expire_at.map(|end| self.time.at_unix_s(end));
+                expiry = at.map(|at| Expiry { at, by: Renewal::Client });
                 user = raw.user;
                 (Protocol::Raw { publish: raw.publish }, raw.channels)
             }
-            Entry::Centrifuge { frame_pings } => {
+            Entry::Centrifuge { headers, frame_pings } => {
+                if headers != ForwardedHeaders::default() {
+                    self.headers.insert(conn, headers);
+                }
                 (Protocol::Centrifuge { frame_pings }, Box::default())
             }
         };
@@ -62,7 +67,7 @@ impl Core {
         if let Protocol::Raw { .. } = protocol {
             self.note_raw(conn, user);
         }
-        self.set_expiry(conn, expires_at);
+        self.set_expiry(conn, expiry);
         self.stats.counters.connections_opened.add(1);
         if let Some(params) = deflate {
             self.begin_compression(conn, protocol, params);

@@ -41,10 +41,11 @@ use crate::mail::{Delivery, Permits, Post};
 use crate::planted::{Bug, is_planted};
 use crate::protocol::ProtocolLimits;
 use crate::protocol::channel::Namespaces;
+use crate::protocol::hook::{ForwardedHeaders, HookSet};
 use crate::ring::{Driver, DriverCounts, Fault};
 use crate::session::{KeepaliveTimes, Millis};
 use crate::stats::ShardStats;
-use centrifuge::{Errands, Leaves, Sessions};
+use centrifuge::{Errands, Expiry, Leaves, Sessions};
 use clock::TurnTime;
 use compression::Compression;
 use drain::Drain;
@@ -68,6 +69,8 @@ pub struct ShardSettings {
     pub channels: Arc<Namespaces>,
     /// Whether somebody checks tokens; else they are refused.
     pub tokens: bool,
+    /// Which backends are asked about clients.
+    pub hooks: HookSet,
     /// Bytes that may wait for one connection.
     pub outbox_bytes: usize,
     /// Bytes that may wait for all connections of the shard.
@@ -116,10 +119,16 @@ struct Core {
     sessions: Sessions,
     /// What backends have done to them.
     errands: Errands,
-    /// When connections end with their tokens; those of others are not in it.
-    expiries: HashMap<ConnId, Millis, RandomState>,
-    /// Tokens without a verdict; at most as many as the lane of verdicts holds.
+    /// When the time of connections is over; those that have for ever are not in it.
+    expiries: HashMap<ConnId, Expiry, RandomState>,
+    /// What backends want to be told of connections with every question, if anything.
+    metas: HashMap<ConnId, Arc<str>, RandomState>,
+    /// Headers that the connect hook gets to see of clients that have not connected yet.
+    headers: HashMap<ConnId, ForwardedHeaders, RandomState>,
+    /// Tokens without a verdict; at most as many as half the lane of verdicts holds.
     tokens_asked: usize,
+    /// Questions to backends without an answer; the other half.
+    hooks_asked: usize,
     /// Who left which channel, for owners that are still to be told.
     leaves: Leaves,
     /// Tells a backend what happens here, if one is to be told. Boxed: mostly there is none.
@@ -203,7 +212,10 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             sessions: Sessions::default(),
             errands: Errands::default(),
             expiries: HashMap::default(),
+            metas: HashMap::default(),
+            headers: HashMap::default(),
             tokens_asked: 0,
+            hooks_asked: 0,
             leaves: Leaves::new(shard_count),
             replies: Vec::new(),
             no_user: "".into(),
@@ -250,6 +262,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         self.core.time.advance(&mut self.clock);
         self.core.stats.counters.turns.add(1);
         self.core.local_starved.set(false);
+        self.core.post.forget_asks();
         self.reap();
         self.core.take_requests(&mut self.driver);
         self.core.mail_leaves();
@@ -375,9 +388,14 @@ impl<D: Driver, C: Clock> Shard<D, C> {
             Some(Duration::ZERO)
         } else {
             self.core.post.bell.clear();
-            // Whoever pushed before the clear may have found the bell rung: look once more.
-            let has_mail = self.core.has_mail() && !is_planted(Bug::LostWakeUp);
-            if has_mail { Some(Duration::ZERO) } else { self.core.next_wake() }
+            // Whoever pushed, or made room, before the clear may have found the bell rung: look
+            // once more.
+            let has_news = self.core.has_mail() || self.core.post.has_room_asked_for();
+            if has_news && !is_planted(Bug::LostWakeUp) {
+                Some(Duration::ZERO)
+            } else {
+                self.core.next_wake()
+            }
         };
         let waited = self.driver.wait(timeout);
         self.core.post.bell.mute();
@@ -431,9 +449,9 @@ impl Core {
         let Some(connection) = self.slots.get_mut(conn) else { return };
         let mut deadline = connection.next_deadline();
         if connection.session.is_open()
-            && let Some(expires_at) = self.expiries.get(&conn)
+            && let Some(expiry) = self.expiries.get(&conn)
         {
-            deadline = deadline.min(*expires_at);
+            deadline = deadline.min(expiry.at);
         }
         if Timers::tick_of(deadline) < connection.timer {
             connection.timer = self.timers.insert(conn, deadline);

@@ -224,6 +224,8 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     fn terminate_close(&mut self, conn: ConnId) {
         let connection = self.core.slots.remove(conn);
         self.core.expiries.remove(&conn);
+        self.core.metas.remove(&conn);
+        self.core.headers.remove(&conn);
         let how = connection.terminating.expect("only terminating connections are joined");
         self.driver.close(connection.sock, how);
         self.core.stats.closes.count(connection.session.close_code());

@@ -8,12 +8,14 @@
 mod closes;
 mod counter;
 mod histogram;
+mod hooks;
 
 use std::sync::Arc;
 
 pub use closes::{CLOSE_LABELS, CloseCounters};
 pub use counter::{Counter, Descriptor, Gauge, MetricKind};
 pub use histogram::{BOUNDS_S, Histogram, HistogramSnapshot};
+pub use hooks::{HOOK_FAILURE_LABELS, HOOK_LABELS, HookStats};
 
 /// Declares a struct of counters with one table of their names, units and meanings.
 macro_rules! stats {
@@ -93,6 +95,7 @@ stats! {
         wakes_sent: Counter = "wakes_sent_total", "MSG_RING wake-ups sent to other shards.";
         turns: Counter = "turns_total", "Turns of the shard's loop.";
         tokens_turned_away: Counter = "tokens_turned_away_total", "Tokens answered with a temporary error because too many waited to be checked.";
+        hooks_turned_away: Counter = "hook_questions_turned_away_total", "Questions to backends not asked, and answered with a temporary error, because too many were open.";
         notices_unsent: Counter = "notices_unsent_total", "Notices to the backend dropped because too many were on their way to the thread that sends them.";
         ring_enters: Counter = "ring_enters_total", "io_uring_enter calls.";
         ring_submissions: Counter = "ring_submissions_total", "Submission queue entries handed to the kernel.";
@@ -156,13 +159,15 @@ stats! {
     }
 }
 
-/// Everything the thread that checks tokens measures.
+/// Everything the thread that checks tokens and asks backends measures.
 #[derive(Debug, Default)]
 pub struct AuthStats {
     /// Counters and gauges.
     pub counters: AuthCounters,
     /// From a token's arrival to the answer.
     pub check: Histogram,
+    /// By hook, in the order of [`HOOK_LABELS`].
+    pub hooks: [HookStats; HOOK_LABELS.len()],
 }
 
 /// Everything one shard measures.

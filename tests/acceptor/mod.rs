@@ -77,6 +77,7 @@ pub fn start(settings: Settings) -> Running {
         compression: false,
         origins: Origins::new(&[], true),
         channels: Namespaces::new(open, []),
+        ..Policy::default()
     };
     let trusted = settings.trusted_proxies.iter().map(|net| net.parse().expect("a net"));
     let config = AcceptorConfig {
@@ -97,7 +98,7 @@ pub fn start(settings: Settings) -> Running {
             permits: permits.clone(),
             stats,
             lifecycle: lifecycle.clone(),
-            tokens: None,
+            auth: None,
             stopped: stop.watch(),
         };
         let (ready_sender, ready) = mpsc::channel();

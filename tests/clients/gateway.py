@@ -95,6 +95,12 @@ class Metrics:
         assert name in self._samples, f"no metric {name}"
         return sum(self._samples[name].values())
 
+    def by(self, name, *labels):
+        """Values by the values of these labels, which name each sample."""
+        assert name in self._samples, f"no metric {name}"
+        keys = {tuple(dict(key)[label] for label in labels): key for key in self._samples[name]}
+        return {key: self._samples[name][full] for key, full in keys.items()}
+
     def by_shard(self, name):
         """Values by shard number; the sum over other labels."""
         assert name in self._samples, f"no metric {name}"

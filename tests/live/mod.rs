@@ -15,6 +15,7 @@ use tidegate::mail::{Bell, Handoff, Permits, Request, Sender, wire};
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::Entry;
 use tidegate::protocol::channel::{Audience, ChannelOptions, Format, Namespaces};
+use tidegate::protocol::hook::HookSet;
 use tidegate::ring::{Completion, Driver, Lease, RecvOutcome, RingSizes, Sock, UringDriver};
 use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{CompressionSettings, Shard, ShardSettings, SystemClock};
@@ -222,6 +223,7 @@ fn settings(outbox_bytes: usize) -> ShardSettings {
         outbox_shard_bytes: 1 << 30,
         history_bytes: tidegate::limits::HISTORY_BYTES_DEFAULT,
         tokens: false,
+        hooks: HookSet::default(),
         mailbox_len: 4,
         compression: CompressionSettings::default(),
         seed: 1,

@@ -17,6 +17,7 @@ use tidegate::mail::{Handoff, Permits, Request, Sender, wire};
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::{Entry, RawEntry};
 use tidegate::protocol::channel::{Audience, ChannelOptions, Format, Namespaces};
+use tidegate::protocol::hook::HookSet;
 use tidegate::ring::{
     CloseHow, Completion, Driver, DriverCounts, Fault, Lease, RingSizes, Sock, UringDriver,
 };
@@ -54,6 +55,7 @@ pub fn settings(mailbox_len: usize) -> ShardSettings {
         outbox_shard_bytes: limits::OUTBOX_SHARD_BYTES_DEFAULT,
         history_bytes: tidegate::limits::HISTORY_BYTES_DEFAULT,
         tokens: false,
+        hooks: HookSet::default(),
         mailbox_len,
         compression: CompressionSettings::default(),
         seed: 1,

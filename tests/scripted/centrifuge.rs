@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidegate::id::ConnId;
 use tidegate::protocol::channel::{
-    Audience, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery, SlowConsumer,
+    Audience, ChannelHooks, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery,
+    SlowConsumer,
 };
 use tidegate::ws::{DecodeLimits, Decoder, Event, Role};
 
@@ -23,6 +24,7 @@ pub(crate) const OPEN: ChannelOptions = ChannelOptions {
     allow_presence: Audience::Anyone,
     allow_history: Audience::Anyone,
     format: Format::Json,
+    hooks: ChannelHooks { subscribe: false, publish: false, sub_refresh: false },
     slow_consumer: SlowConsumer::Disconnect,
 };
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tidegate::hub::{self, ChannelsFull};
 use tidegate::id::{ChannelName, ConnId, ShardId};
 use tidegate::mail::{
-    Deed, Delivery, Enrolment, Join, Joined, Request, Selector, Steer, TokenResult, Unanswered,
-    Verdict,
+    AuthAsk, Deed, Delivery, Enrolment, Join, Joined, Request, Ruling, Selector, Steer,
+    TokenResult, Unanswered, Verdict,
 };
 use tidegate::protocol::claims::{ConnectClaims, Overrides, ServerSubscription};
 use tidegate::publication::{Entry, Epoch, Payload, Position, Publication};
@@ -28,10 +28,10 @@ pub(crate) fn connect(
     let mut command = json!({"id": 1, "connect": connect});
     command["connect"]["token"] = json!("t");
     say(world, conn, &format!("{command}{behind}"));
-    let ask = world.tokens.asks_in[0].pop().expect("a token was shown");
-    let result = TokenResult::Connection(Ok(claims));
-    let verdict = Request::Verdict(Box::new(Verdict { asker: ask.asker, result }));
-    world.tokens.verdicts_out[0].push(verdict).expect("room");
+    let Ok(AuthAsk::Token(ask)) = world.auth.asks_in[0].pop() else { panic!("no token was shown") };
+    let ruling = Ruling::Token(TokenResult::Connection(Ok(claims)));
+    let verdict = Request::Verdict(Box::new(Verdict { asker: ask.asker, ruling }));
+    world.auth.verdicts_out[0].push(verdict).expect("room");
     world.settle();
     conn
 }

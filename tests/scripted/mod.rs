@@ -13,6 +13,7 @@
 
 #![allow(dead_code, unused_imports, reason = "every test file uses a part of this module")]
 
+pub(crate) mod backend;
 mod buffers;
 pub(crate) mod centrifuge;
 pub(crate) mod connecting;
@@ -75,6 +76,8 @@ pub(crate) struct ScriptedDriver {
     waiting: bool,
     calls: Vec<Call>,
     counts: DriverCounts,
+    /// What the other threads do when the shard wakes another, in the middle of its turn.
+    pub(crate) on_wake: Option<Box<dyn FnMut()>>,
 }
 
 /// What one peer has seen. Outlives its socket.
@@ -123,6 +126,7 @@ impl ScriptedDriver {
             waiting: false,
             calls: Vec::new(),
             counts: DriverCounts::default(),
+            on_wake: None,
         }
     }
 
@@ -416,6 +420,9 @@ impl Driver for ScriptedDriver {
     fn wake(&mut self, shard: ShardId) {
         self.counts.submissions += 1;
         self.calls.push(Call::Wake(shard));
+        if let Some(on_wake) = &mut self.on_wake {
+            on_wake();
+        }
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Fault> {

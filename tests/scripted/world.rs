@@ -10,12 +10,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tidegate::id::{ChannelName, ConnId, Owners, ShardId};
 use tidegate::mail::{
-    Delivery, Handoff, NewsPlan, NewsPost, Permits, Post, Publish, PublishResult, Reply, Request,
-    Sender, TokenPost, carry_news, wire,
+    AuthPost, Delivery, Handoff, NewsPlan, NewsPost, Permits, Post, Publish, PublishResult, Reply,
+    Request, Sender, carry_news, wire,
 };
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::{Entry, RawEntry};
 use tidegate::protocol::channel::{Audience, ChannelOptions, Format, Namespaces};
+use tidegate::protocol::hook::{ForwardedHeaders, HookSet};
 use tidegate::publication::{Epoch, Payload, Position, PublishOptions};
 use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{Clock, CompressionSettings, Shard, ShardSettings};
@@ -53,10 +54,20 @@ impl Default for Options {
 pub(crate) struct ManualClock {
     start: Instant,
     now: Rc<Cell<Instant>>,
+    /// Looks at the clock left until the next interruption, and what it is.
+    interruption: Rc<Cell<Option<(usize, Interruption)>>>,
 }
+
+/// Something that another thread does meanwhile.
+type Interruption = Box<dyn FnOnce()>;
 
 impl Clock for ManualClock {
     fn now(&mut self) -> Instant {
+        match self.interruption.take() {
+            None => {}
+            Some((0, act)) => act(),
+            Some((looks, act)) => self.interruption.set(Some((looks - 1, act))),
+        }
         self.now.get()
     }
 
@@ -80,8 +91,8 @@ pub(crate) struct World {
     pub(crate) gateway: Sender<Request>,
     /// The other shards' ends of their lanes.
     pub(crate) others: Vec<Post>,
-    /// The end of the thread that checks tokens.
-    pub(crate) tokens: TokenPost,
+    /// The end of the thread that checks tokens and asks backends.
+    pub(crate) auth: AuthPost,
     clock: ManualClock,
 }
 
@@ -127,7 +138,8 @@ impl World {
         let permits = Permits::new(options.shards, 100_000);
         let stats = Arc::<ShardStats>::default();
         let start = Instant::now();
-        let clock = ManualClock { start, now: Rc::new(Cell::new(start)) };
+        let now = Rc::new(Cell::new(start));
+        let clock = ManualClock { start, now, interruption: Rc::default() };
         let mut wiring = wire(options.shards, 1, options.lane_len).expect("descriptors");
         prepare(&mut wiring.posts);
         let others = wiring.posts.split_off(1);
@@ -149,7 +161,7 @@ impl World {
             control: wiring.control.remove(0),
             gateway: wiring.gateway.remove(0),
             others,
-            tokens: wiring.tokens,
+            auth: wiring.auth,
             clock,
         }
     }
@@ -162,6 +174,14 @@ impl World {
     /// One turn.
     pub(crate) fn turn(&mut self) {
         self.shard.turn().expect("the scripted ring does not break");
+    }
+
+    /// One turn, with something done by another thread when all but the wait is over.
+    pub(crate) fn turn_interrupted(&mut self, act: impl FnOnce() + 'static) {
+        // A turn looks at the clock when it begins and when it has done its work.
+        self.clock.interruption.set(Some((1, Box::new(act))));
+        self.turn();
+        assert!(self.clock.interruption.take().is_none(), "the turn was interrupted");
     }
 
     /// Turns until the shard would sleep and the kernel has nothing for it. Returns how many.
@@ -221,7 +241,8 @@ impl World {
 
     /// The same, pinged with control frames or as the protocol has it.
     pub(crate) fn connect_pinged(&mut self, frame_pings: bool) -> ConnId {
-        self.hand_over(Entry::Centrifuge { frame_pings }, b"");
+        let headers = ForwardedHeaders::default();
+        self.hand_over(Entry::Centrifuge { headers, frame_pings }, b"");
         self.connected()
     }
 
@@ -351,6 +372,7 @@ fn settings(options: &Options) -> ShardSettings {
         outbox_shard_bytes: 1 << 30,
         history_bytes: tidegate::limits::HISTORY_BYTES_DEFAULT,
         tokens: true,
+        hooks: HookSet::default(),
         mailbox_len: options.lane_len,
         compression: CompressionSettings::default(),
         seed: 1,

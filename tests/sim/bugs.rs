@@ -18,7 +18,7 @@ fn find(bug: Bug) -> Option<(u64, String)> {
         let panic = outcome.err()?;
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Some((seed, text.unwrap_or("it panics").to_owned()))
+        Some((seed, text.and_then(|text| text.lines().next()).unwrap_or("it panics").to_owned()))
     })
 }
 

@@ -165,8 +165,8 @@ impl Centrifuge {
         let channel = channel.unwrap_or_else(|| panic!("an unknown channel: {push}"));
         if let Some(how) = push.get("subscribe") {
             let position = position(how, Duration::ZERO);
-            let lossy = scene.channels[channel].is_lossy;
-            let run = Run::new(channel, scene.env.moment(), position, lossy);
+            let loss = scene.channels[channel].loss;
+            let run = Run::new(channel, scene.env.moment(), position, loss);
             assert!(runs.insert(channel, run).is_none(), "subscribed twice");
             return self.note_told(channel, true);
         }
@@ -235,7 +235,7 @@ fn subscribed(
 ) -> Run {
     let position = position(reply, asked_at);
     let moment = scene.env.moment();
-    let lossy = scene.channels[channel].is_lossy;
+    let loss = scene.channels[channel].loss;
     let is_recovered = reply["recovered"] == true;
     assert_eq!(reply["was_recovering"] == true, from.is_some(), "{reply}");
     if let (Some(from), Some(Position { epoch, offset, .. })) = (&from, &position)
@@ -252,13 +252,13 @@ fn subscribed(
         Some(from) if is_recovered => {
             let epoch = position.map(|position| position.epoch);
             assert_eq!(epoch.as_ref(), Some(&from.epoch), "recovered from another stream");
-            let mut run = Run::new(channel, moment, Some(from), lossy);
+            let mut run = Run::new(channel, moment, Some(from), loss);
             for publication in reply["publications"].as_array().into_iter().flatten() {
                 receive(scene, &mut run, publication);
             }
             run
         }
-        _ => Run::new(channel, moment, position, lossy),
+        _ => Run::new(channel, moment, position, loss),
     }
 }
 

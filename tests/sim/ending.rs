@@ -17,8 +17,8 @@ const ROUNDS_MAX: usize = 4_000;
 /// Close codes of a gateway that stops.
 const STOPPING: [u16; 2] = [1001, 3001];
 
-/// Close code of a client that has not read what came before the gateway stopped.
-const SLOW: u16 = 3008;
+/// Close codes of clients that did not read, or answer, before the gateway stopped.
+const LATE: [u16; 2] = [3008, 3012];
 
 impl World {
     /// Everything goes on until nothing is left to do. The clock stands still: what only a timer
@@ -187,7 +187,8 @@ impl World {
             self.env.pass(Duration::from_millis(10));
         }
         assert!(self.clients.borrow().is_empty(), "not everybody was sent away");
-        assert!(ended.iter().all(|code| STOPPING.contains(code) || *code == SLOW), "{ended:?}");
+        let is_due = |code: &u16| STOPPING.contains(code) || LATE.contains(code);
+        assert!(ended.iter().all(is_due), "{ended:?}");
         // One more turn, and the shard's thread would leave its loop.
         self.tell_all(|| Request::Stop);
         self.carry_wakes(true);
@@ -207,8 +208,8 @@ impl World {
             let gone = clients.iter().filter(|client| client.is_gone);
             ended.extend(gone.map(|client| client.closed.expect("a drain says Close")));
             let oracle = self.oracle.borrow();
-            let is_slow = |client: &&Client| client.closed == Some(SLOW);
-            for client in clients.iter().filter(|one| one.is_gone && !is_slow(one)) {
+            let is_late = |client: &Client| client.closed.is_some_and(|code| LATE.contains(&code));
+            for client in clients.iter().filter(|one| one.is_gone && !is_late(one)) {
                 client.runs.values().for_each(|run| {
                     oracle.assert_all_received(&client.to_string(), run);
                 });

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tidegate::protocol::channel::SlowConsumer;
+
 use super::order::{Order, Thing};
 
 /// Who published something.
@@ -39,8 +41,8 @@ struct Published {
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) channel: usize,
-    /// Whether publications may be missing.
-    is_lossy: bool,
+    /// Which publications may be missing.
+    loss: SlowConsumer,
     /// The moment at which the client learned of it.
     pub(crate) began: u64,
     /// The last thing that has a place, and how far the run is past it.
@@ -76,14 +78,14 @@ impl Run {
         channel: usize,
         began: u64,
         position: Option<Position>,
-        is_lossy: bool,
+        loss: SlowConsumer,
     ) -> Self {
         let last = position
             .as_ref()
             .map(|at| (Thing::Epoch(at.epoch.clone()), i64::try_from(at.offset).expect("small")));
         Self {
             channel,
-            is_lossy,
+            loss,
             began,
             last,
             position,
@@ -92,6 +94,11 @@ impl Run {
             last_of: BTreeMap::new(),
             present: BTreeMap::new(),
         }
+    }
+
+    /// Whether publications may be missing.
+    fn is_lossy(&self) -> bool {
+        self.loss != SlowConsumer::Disconnect
     }
 
     /// Somebody came or went, as the client is told.
@@ -150,16 +157,17 @@ impl Oracle {
         let thing = Thing::Publication(id);
         let channel = run.channel;
         if let Some((last, past)) = run.last.take() {
-            if run.is_lossy {
+            if run.is_lossy() {
                 let ahead = self.orders.entry(channel).or_default().distance(&last, &thing);
                 assert!(ahead.is_none_or(|ahead| ahead > past), "{id} came behind {last:?}");
             } else {
                 self.relate(channel, &last, past + 1, &thing);
             }
         }
+        let is_lossy = run.is_lossy();
         if let (Some(position), Some(offset)) = (&mut run.position, offset) {
             let is_next = offset == position.offset + 1;
-            let is_later = run.is_lossy && offset > position.offset;
+            let is_later = is_lossy && offset > position.offset;
             assert!(is_next || is_later, "a gap before publication {id}");
             position.offset = offset;
             position.since = asked_at;
@@ -172,8 +180,11 @@ impl Oracle {
     /// Whether a subscription in force has all it is owed: what was accepted and had been asked for
     /// after the client learned of its subscription.
     pub(crate) fn assert_all_received(&self, who: &str, run: &Run) {
-        if run.is_lossy {
-            return self.assert_last_received(who, run);
+        match run.loss {
+            SlowConsumer::Disconnect => {}
+            // The last one too, for a publication of another channel.
+            SlowConsumer::DropOldest => return,
+            SlowConsumer::Newest => return self.assert_last_received(who, run),
         }
         for (id, one) in (0u32..).zip(&self.published) {
             let is_owed =
@@ -208,7 +219,7 @@ impl Oracle {
 
     /// Whether a subscription that ended has nothing before its first publication that it was owed.
     pub(crate) fn assert_no_late_start(&self, who: &str, run: &Run) {
-        if run.is_lossy {
+        if run.is_lossy() {
             return;
         }
         let Some(order) = self.orders.get(&run.channel) else { return };
@@ -230,7 +241,7 @@ impl Oracle {
     /// Whether a client got back what it published to a channel it was subscribed to all the time.
     pub(crate) fn assert_own_received(&self, who: usize, run: &Run) {
         for (id, one) in (0u32..).zip(&self.published) {
-            let is_own = !run.is_lossy
+            let is_own = !run.is_lossy()
                 && one.channel == run.channel
                 && one.publisher == Publisher::Client(who);
             assert!(!is_own || run.received.contains(&id), "client {who} lacks its own {id}");

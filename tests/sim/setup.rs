@@ -7,8 +7,10 @@ use tidegate::id::Owners;
 use tidegate::mail::Bell;
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::channel::{
-    Audience, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery, SlowConsumer,
+    Audience, ChannelHooks, ChannelOptions, Format, HistoryOptions, Namespaces, Recovery,
+    SlowConsumer,
 };
+use tidegate::protocol::hook::HookSet;
 use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{CompressionSettings, ShardSettings};
 use tidegate::ws::DecodeLimits;
@@ -58,6 +60,7 @@ impl Setup {
             connect_timeout: 10_000,
             channels: namespaces(),
             tokens: false,
+            hooks: HookSet::default(),
             outbox_bytes: self.outbox_bytes,
             outbox_shard_bytes: 1 << 30,
             history_bytes: 1 << 30,
@@ -84,6 +87,7 @@ const PLAIN: ChannelOptions = ChannelOptions {
     allow_history: Audience::Anyone,
     format: Format::Json,
     slow_consumer: SlowConsumer::Disconnect,
+    hooks: ChannelHooks { subscribe: false, publish: false, sub_refresh: false },
 };
 
 /// Some publications are kept for some seconds.
@@ -129,8 +133,8 @@ pub(crate) fn channels(owners: &Owners, shards: u16) -> Vec<Channel> {
         let owner = (index + 1) % usize::from(shards);
         let name = { names }.find(|name| owners.owner(name).index() == owner);
         let name = name.expect("every shard owns some");
-        let is_lossy = options.slow_consumer != SlowConsumer::Disconnect;
-        Channel { name, history: options.history, has_presence: options.presence, is_lossy }
+        let loss = options.slow_consumer;
+        Channel { name, history: options.history, has_presence: options.presence, loss }
     };
     kinds.into_iter().enumerate().map(of_kind).collect()
 }

@@ -18,8 +18,9 @@ use tidegate::mail::{
     wire,
 };
 use tidegate::protocol::admission::{Entry, RawEntry};
-use tidegate::protocol::channel::HistoryOptions;
+use tidegate::protocol::channel::{HistoryOptions, SlowConsumer};
 use tidegate::protocol::claims::Overrides;
+use tidegate::protocol::hook::ForwardedHeaders;
 use tidegate::publication::{Payload, PublishOptions};
 use tidegate::shard::Shard;
 use tidegate::stats::ShardStats;
@@ -40,8 +41,8 @@ pub(crate) struct Channel {
     pub(crate) name: String,
     pub(crate) history: Option<HistoryOptions>,
     pub(crate) has_presence: bool,
-    /// Whether slow readers may miss publications.
-    pub(crate) is_lossy: bool,
+    /// What slow readers miss.
+    pub(crate) loss: SlowConsumer,
 }
 
 /// A publish of the backend that waits for its answer.
@@ -335,7 +336,7 @@ impl World {
             // It learns of them by its 101.
             let runs = channels
                 .iter()
-                .map(|one| (*one, Run::new(*one, u64::MAX, None, self.channels[*one].is_lossy)));
+                .map(|one| (*one, Run::new(*one, u64::MAX, None, self.channels[*one].loss)));
             client.runs = runs.collect();
         }
         self.clients.borrow_mut().push(client);
@@ -384,10 +385,16 @@ impl World {
         }
     }
 
+    /// Some clients connect, as many as there are to be.
     fn connect_any(&self) {
-        if self.clients.borrow().len() >= self.setup.clients {
-            return;
+        for _ in 0..1 + self.env.below(3) {
+            if self.clients.borrow().len() < self.setup.clients {
+                self.connect_one();
+            }
         }
+    }
+
+    fn connect_one(&self) {
         let kind = match self.env.below(8) {
             0 => Kind::Echo { awaited: Default::default() },
             1..5 => {
@@ -444,7 +451,10 @@ impl World {
     fn entry(&self, kind: &Kind) -> Entry {
         match kind {
             Kind::Echo { .. } => Entry::Echo,
-            Kind::Centrifuge(_) => Entry::Centrifuge { frame_pings: self.env.one_in(2) },
+            Kind::Centrifuge(_) => Entry::Centrifuge {
+                headers: ForwardedHeaders::default(),
+                frame_pings: self.env.one_in(2),
+            },
             Kind::Raw { channels } => {
                 let names =
                     channels.iter().map(|one| ChannelName::from(&*self.channels[*one].name));

@@ -2,8 +2,8 @@
 
 use super::{from_file, from_flags};
 use crate::protocol::channel::{
-    Audience, ChannelOptions, Denied, Format, HistoryOptions, Identity, Namespaces, Recovery,
-    SlowConsumer,
+    Audience, ChannelHooks, ChannelOptions, Denied, Format, HistoryOptions, Identity, Namespaces,
+    Permitted, Recovery, SlowConsumer,
 };
 
 fn channels(text: &str) -> Namespaces {
@@ -30,6 +30,7 @@ fn every_key_means_something() {
         allow_presence: Audience::User,
         allow_history: Audience::User,
         format: Format::Binary,
+        hooks: ChannelHooks::default(),
         slow_consumer: SlowConsumer::Disconnect,
     };
     assert_eq!(**channels.options("a").unwrap(), expect);
@@ -162,7 +163,11 @@ fn mistakes_are_named() {
 fn dev_opens_everything_that_is_not_closed() {
     let channels = channels("[server]\ndev = true\n[namespace.chat]\nallow_publish = false\n");
     for channel in ["news", "unknown:x", "chat:x"] {
-        assert_eq!(channels.decide_subscribe(channel, Identity::Anonymous), Ok(()), "{channel}");
+        assert_eq!(
+            channels.decide_subscribe(channel, Identity::Anonymous),
+            Ok(Permitted::Yes),
+            "{channel}"
+        );
     }
     for channel in ["news", "unknown:x"] {
         let options = channels.options(channel).unwrap();

@@ -1,6 +1,7 @@
 //! Tests of the loader: sources, precedence, messages, the printed defaults.
 
 mod channels;
+mod hooks;
 mod notices;
 mod token;
 mod values;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::keys::KEYS;
+use super::keys;
 use super::raw::RawConfig;
 use super::resolve::Machine;
 use super::*;
@@ -309,7 +310,7 @@ fn every_key_uncommented_is_exactly_the_default() {
         .map(|line| line.strip_prefix('#').filter(|rest| is_key(rest)).unwrap_or(line))
         .collect();
     let settings = uncommented.iter().filter(|line| line.contains(" = ") && is_key(line)).count();
-    assert_eq!(settings, KEYS.len());
+    assert_eq!(settings, keys::all().count());
     let loaded = from_file(&uncommented.join("\n")).unwrap();
     let untouched = on_two_cores(&Inputs::default()).unwrap();
     assert_eq!(format!("{:?}", loaded.config), format!("{:?}", untouched.config));
@@ -318,7 +319,7 @@ fn every_key_uncommented_is_exactly_the_default() {
 
 #[test]
 fn every_key_has_a_variable_that_sets_it() {
-    for key in KEYS {
+    for key in keys::all() {
         let name = keys::variable(key.name);
         let inputs = inputs_of(&[], &[(&name, "\u{1}")]);
         let refused = on_two_cores(&inputs).map(|loaded| loaded.config.server.api_key);

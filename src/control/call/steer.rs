@@ -100,7 +100,7 @@ fn meant(
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let (user, client, session) = (given(user), given(client), given(session));
     if user.is_none() && client.is_none() && session.is_none() {
-        return Err(BadRequest::NobodyMeant.into());
+        return Err(BadRequest::NobodyMeant);
     }
     let user = user.map(Arc::from);
     let client = client.map(|client| ClientKey::parse(&client));

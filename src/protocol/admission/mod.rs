@@ -10,8 +10,9 @@ mod refusal;
 
 use std::sync::Arc;
 
-use super::channel::{Identity, Namespaces};
+use super::channel::{Denied, Identity, Namespaces, Permitted};
 use super::claims::{ConnectClaims, ServerSubscription, TokenText};
+use super::hook::ForwardedHeaders;
 use crate::id::ChannelName;
 use crate::ws::handshake::{DeflatePolicy, HandshakeError, Request, Upgrade};
 
@@ -31,6 +32,12 @@ pub struct Policy {
     pub origins: Origins,
     /// Who may do what in which channel.
     pub channels: Namespaces,
+    /// Whether somebody checks tokens.
+    pub tokens: bool,
+    /// Whether a backend says who clients are that show no token, or all of them without `tokens`.
+    pub connect_hook: bool,
+    /// Headers of requests that it gets to see, in lower case.
+    pub forward_headers: Box<[Box<str>]>,
 }
 
 /// What a request is granted.
@@ -45,14 +52,31 @@ pub enum Admitted<'a> {
         /// What it is for.
         entry: Entry,
     },
-    /// As [`Admitted::Socket`] on `/raw`, once the token is checked and [`admit_user`] has decided.
-    ShowsToken {
+    /// As [`Admitted::Socket`] on `/raw`, once it is known who asks, [`admit_user`] has decided and
+    /// a backend was asked what that leaves to it.
+    Undecided {
         /// The handshake, whose 101 is still to be sent.
         upgrade: Upgrade<'a>,
         /// What was asked for and is not granted yet.
         wish: RawEntry,
-        /// Who says to be asking.
-        token: TokenText,
+        /// Who asks.
+        who: Who,
+    },
+}
+
+/// Who asks for a connection, as far as the request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody in particular.
+    Anonymous,
+    /// Who this token names, if it holds.
+    Token(TokenText),
+    /// Who a backend says.
+    Newcomer {
+        /// The token it may want to look at.
+        token: Option<TokenText>,
+        /// What it gets to see of the request.
+        headers: ForwardedHeaders,
     },
 }
 
@@ -74,6 +98,8 @@ pub enum Entry {
     Raw(RawEntry),
     /// `/connection/websocket`: the Centrifuge protocol in JSON.
     Centrifuge {
+        /// What the backend that is asked at its connect command gets to see of the request.
+        headers: ForwardedHeaders,
         /// Whether it is pinged with control frames, as other connections are.
         frame_pings: bool,
     },
@@ -118,11 +144,29 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
             // One compressed copy of a publication serves all its subscribers.
             let upgrade = admit_upgrade(request, policy, &[], &DeflatePolicy::SHARED)?;
             let wish = query::parse(request.query)?;
-            if let Some(token) = token(request)? {
-                return Ok(Admitted::ShowsToken { upgrade, wish, token });
-            }
-            admit_channels(&wish, policy, Identity::Anonymous, &[])?;
-            Ok(Admitted::Socket { upgrade, entry: Entry::Raw(wish) })
+            let who = match token(request)? {
+                token if policy.connect_hook && (token.is_none() || !policy.tokens) => {
+                    Who::Newcomer { token, headers: forwarded(request, policy) }
+                }
+                Some(token) => Who::Token(token),
+                None => {
+                    let asked = admit_channels(&wish, policy, Identity::Anonymous, &[])?;
+                    match asked.first() {
+                        None => {
+                            let entry = Entry::Raw(wish);
+                            return Ok(Admitted::Socket { upgrade, entry });
+                        }
+                        // Who may not connect with the other protocol may not have asked here.
+                        Some(channel) if !policy.channels.welcome_anonymous() => {
+                            let what = ChannelRight::Subscribe;
+                            let (channel, denied) = (channel.clone(), Denied::NotPermitted);
+                            return Err(Refusal::NotAllowed { what, channel, denied });
+                        }
+                        Some(_) => Who::Anonymous,
+                    }
+                }
+            };
+            Ok(Admitted::Undecided { upgrade, wish, who })
         }
         "/connection/websocket" => {
             let subprotocols = &[CENTRIFUGE_JSON];
@@ -131,7 +175,12 @@ pub fn admit<'a>(request: &Request<'a>, policy: &Policy) -> Result<Admitted<'a>,
                 return Err(Refusal::ProtobufUnknown);
             }
             let frame_pings = query::asks_for_frame_pings(request.query);
-            Ok(Admitted::Socket { upgrade, entry: Entry::Centrifuge { frame_pings } })
+            let headers = match policy.connect_hook {
+                true => forwarded(request, policy),
+                false => ForwardedHeaders::default(),
+            };
+            let entry = Entry::Centrifuge { headers, frame_pings };
+            Ok(Admitted::Socket { upgrade, entry })
         }
         _ => Err(Refusal::PathUnknown),
     }
@@ -171,7 +220,16 @@ fn admit_upgrade<'a>(
     }
 }
 
-/// Decides what the user of a checked token gets of `wish`. What the token subscribes it to is
+/// What is granted, but for the channels whose backend says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// What was asked for.
+    pub entry: RawEntry,
+    /// Channels of it that a backend is to be asked about.
+    pub asked: Vec<ChannelName>,
+}
+
+/// Decides what the client of whom `claims` speak gets of `wish`. What they subscribe it to is
 /// granted without a look at the channel's options.
 ///
 /// # Errors
@@ -180,17 +238,22 @@ pub fn admit_user(
     wish: RawEntry,
     claims: &ConnectClaims,
     policy: &Policy,
-) -> Result<Entry, Refusal> {
+) -> Result<Granted, Refusal> {
     let who = match &*claims.user {
         "" => Identity::Anonymous,
         user => Identity::User(user),
     };
-    admit_channels(&wish, policy, who, &claims.subscriptions)?;
-    Ok(Entry::Raw(RawEntry {
-        expire_at: claims.expire_at,
-        user: Some(claims.user.clone()),
-        ..wish
-    }))
+    let asked = admit_channels(&wish, policy, who, &claims.subscriptions)?;
+    let (expire_at, user) = (claims.expire_at, Some(claims.user.clone()));
+    Ok(Granted { entry: RawEntry { expire_at, user, ..wish }, asked })
+}
+
+/// What a backend gets to see of the request, in the order of the policy.
+fn forwarded(request: &Request<'_>, policy: &Policy) -> ForwardedHeaders {
+    let values = (0..)
+        .zip(&policy.forward_headers)
+        .flat_map(|(index, name)| request.values(name).map(move |value| (index, Box::from(value))));
+    ForwardedHeaders(values.collect())
 }
 
 /// The token of a request, from its header or, for browsers, which cannot set one, its query.
@@ -214,34 +277,42 @@ fn token(request: &Request<'_>) -> Result<Option<TokenText>, Refusal> {
     }
 }
 
+/// Decides about each channel; those that a backend is to be asked about.
 fn admit_channels(
     entry: &RawEntry,
     policy: &Policy,
     who: Identity<'_>,
     subscriptions: &[ServerSubscription],
-) -> Result<(), Refusal> {
+) -> Result<Vec<ChannelName>, Refusal> {
+    let not_allowed = |what, channel: &ChannelName, denied| Refusal::NotAllowed {
+        what,
+        channel: channel.clone(),
+        denied,
+    };
+    let mut asked = Vec::new();
     for channel in &entry.channels {
         let decided = if subscriptions.iter().any(|one| one.channel == *channel) {
-            policy.channels.options(channel).map(drop)
+            policy.channels.options(channel).map(|_| Permitted::Yes)
         } else {
             policy.channels.decide_subscribe(channel, who)
         };
-        decided.map_err(|denied| Refusal::NotAllowed {
-            what: ChannelRight::Subscribe,
-            channel: channel.clone(),
-            denied,
-        })?;
+        match decided {
+            Ok(Permitted::Yes) => {}
+            Ok(Permitted::IfBackendSays) => asked.push(channel.clone()),
+            Err(denied) => return Err(not_allowed(ChannelRight::Subscribe, channel, denied)),
+        }
     }
     if entry.publish {
         let channel = entry.channels.first().expect("an entry has a channel");
-        let decided = policy.channels.decide_publish(channel, who, true);
-        decided.map_err(|denied| Refusal::NotAllowed {
-            what: ChannelRight::Publish,
-            channel: channel.clone(),
-            denied,
-        })?;
+        match policy.channels.decide_publish(channel, who, true) {
+            Ok(Permitted::Yes) => {}
+            Ok(Permitted::IfBackendSays) => {
+                return Err(Refusal::PublishAsksBackend { channel: channel.clone() });
+            }
+            Err(denied) => return Err(not_allowed(ChannelRight::Publish, channel, denied)),
+        }
     }
-    Ok(())
+    Ok(asked)
 }
 
 #[cfg(test)]

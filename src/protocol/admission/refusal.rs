@@ -1,7 +1,10 @@
 //! Why a request gets no 101 and no page.
 
+use std::sync::Arc;
+
 use super::super::channel::{self, Denied};
 use super::super::claims::TokenRefused;
+use super::super::hook::HookRefused;
 use crate::id::ChannelName;
 use crate::limits;
 use crate::ws::handshake::{HandshakeError, Reply, Status};
@@ -82,6 +85,28 @@ pub enum Refusal {
         /// Why not.
         denied: Denied,
     },
+    /// A backend decides about each publication, and this protocol has no way to ask.
+    #[error(
+        "publishing to {channel:?} is decided by a backend, message by message, which this protocol \
+         cannot ask: leave publish=1 out and publish with the Centrifuge protocol"
+    )]
+    PublishAsksBackend {
+        /// Where.
+        channel: ChannelName,
+    },
+    /// A backend says no.
+    #[error("the application refuses this: {} (code {code})", message.escape_debug())]
+    BackendRefused {
+        /// Its number for it.
+        code: u32,
+        /// Its text for it.
+        message: Arc<str>,
+        /// Whether the same may be granted later.
+        temporary: bool,
+    },
+    /// A backend that decides did not answer.
+    #[error("the application does not answer; try again later")]
+    BackendUnanswered,
     /// A token in the header and in the query, or twice in one of them.
     #[error("the request shows more than one token; send one, as Authorization: Bearer or ?token=")]
     TokenTwice,
@@ -125,6 +150,21 @@ fn not_allowed(what: ChannelRight, channel: &str, denied: Denied) -> String {
     format!("{doing} to {channel:?} is not allowed: {denied}; {remedy}")
 }
 
+impl From<HookRefused> for Refusal {
+    fn from(refused: HookRefused) -> Self {
+        match refused {
+            HookRefused::Error { code, message, temporary } => {
+                Self::BackendRefused { code, message, temporary }
+            }
+            HookRefused::Disconnect { code, reason } => {
+                let (code, message) = (code.get().into(), reason);
+                Self::BackendRefused { code, message, temporary: false }
+            }
+            HookRefused::Unanswered => Self::BackendUnanswered,
+        }
+    }
+}
+
 impl Refusal {
     /// The status of the answer.
     pub fn status(&self) -> Status {
@@ -133,7 +173,13 @@ impl Refusal {
             Self::PathUnknown | Self::EchoDisabled => Status::NotFound,
             Self::Token(refused) if refused.is_temporary() => Status::Unavailable,
             Self::Token(_) => Status::Unauthorized,
-            Self::OriginNotAllowed { .. } | Self::NotAllowed { .. } => Status::Forbidden,
+            Self::BackendRefused { temporary: true, .. } | Self::BackendUnanswered => {
+                Status::Unavailable
+            }
+            Self::OriginNotAllowed { .. }
+            | Self::NotAllowed { .. }
+            | Self::PublishAsksBackend { .. }
+            | Self::BackendRefused { .. } => Status::Forbidden,
             Self::ChannelMissing
             | Self::ChannelEmpty { .. }
             | Self::ChannelTooLong { .. }
@@ -155,7 +201,7 @@ impl Refusal {
                 let headers = [("WWW-Authenticate", "Bearer error=\"invalid_token\"")];
                 Reply::text(self.status(), &headers, &self.to_string()).append(out, head_only);
             }
-            Self::Full | Self::Overloaded | Self::Draining | Self::Token(_) => {
+            _ if self.status() == Status::Unavailable => {
                 let seconds = limits::RETRY_AFTER_S.to_string();
                 let headers = [("Retry-After", &*seconds)];
                 Reply::text(self.status(), &headers, &self.to_string()).append(out, head_only);

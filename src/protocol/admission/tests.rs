@@ -1,8 +1,8 @@
-//! What is let in, and why what is not is not.
+//! Which request gets what, and which claims.
 
+use super::super::channel::{Audience, ChannelHooks, ChannelOptions, Denied};
+use super::super::claims::Overrides;
 use super::*;
-use crate::protocol::channel::{Audience, ChannelOptions, Denied};
-use crate::protocol::claims::Overrides;
 use crate::ws::handshake::Status;
 
 fn policy() -> Policy {
@@ -15,6 +15,9 @@ fn policy() -> Policy {
             open(Audience::Nobody),
             [("news".into(), open(Audience::Nobody)), ("chat".into(), open(Audience::Anyone))],
         ),
+        tokens: true,
+        connect_hook: false,
+        forward_headers: Box::default(),
     }
 }
 
@@ -37,7 +40,7 @@ fn decide(line: &str, headers: &str, policy: &Policy) -> Result<Option<Entry>, R
     Ok(match admit(&request, policy)? {
         Admitted::Page(_) => None,
         Admitted::Socket { entry, .. } => Some(entry),
-        Admitted::ShowsToken { wish, .. } => Some(Entry::Raw(wish)),
+        Admitted::Undecided { wish, .. } => Some(Entry::Raw(wish)),
     })
 }
 
@@ -117,7 +120,9 @@ fn the_centrifuge_protocol_is_spoken_in_json_only() {
         (format!("{path}?cf_ws_frame_ping_pong=1"), UPGRADE.to_owned(), Some(false)),
     ] {
         let decided = decide(&line, &headers, &policy());
-        let expect = frame_pings.map(|frame_pings| Some(Entry::Centrifuge { frame_pings }));
+        let none = ForwardedHeaders::default;
+        let expect =
+            frame_pings.map(|frame_pings| Some(Entry::Centrifuge { headers: none(), frame_pings }));
         assert_eq!(decided, expect.ok_or(Refusal::ProtobufUnknown), "{line} {headers}");
     }
     assert_eq!(Refusal::ProtobufUnknown.status(), Status::BadRequest);
@@ -132,7 +137,7 @@ fn compression_is_agreed_on_if_it_is_switched_on_as_the_path_allows() {
         let request = Request::parse(head.as_bytes()).expect("a request");
         match admit(&request, policy).expect("acceptable") {
             Admitted::Socket { upgrade, .. } => upgrade.deflate(),
-            Admitted::ShowsToken { .. } | Admitted::Page(_) => panic!("a page"),
+            Admitted::Undecided { .. } | Admitted::Page(_) => panic!("a page"),
         }
     };
     let narrow = "permessage-deflate; server_max_window_bits=9";
@@ -174,7 +179,9 @@ fn a_token_stands_in_the_header_or_in_the_query() {
         let head = format!("{line} HTTP/1.1\r\nHost: h:8000\r\n{UPGRADE}{headers}\r\n");
         let request = Request::parse(head.as_bytes()).expect("a request");
         match admit(&request, &policy()) {
-            Ok(Admitted::ShowsToken { token, .. }) => Ok(Some(token.expose().to_owned())),
+            Ok(Admitted::Undecided { who: Who::Token(token), .. }) => {
+                Ok(Some(token.expose().to_owned()))
+            }
             Ok(_) => Ok(None),
             Err(refusal) => Err(refusal),
         }
@@ -239,13 +246,84 @@ fn a_user_gets_what_users_may_and_what_the_token_names() {
             expire_at: None,
             user: None,
         };
-        let entry = Entry::Raw(RawEntry {
-            expire_at: Some(9),
-            user: Some(claims.user.clone()),
-            ..wish.clone()
+        let user = Some(claims.user.clone());
+        let entry = RawEntry { expire_at: Some(9), user, ..wish.clone() };
+        let expect = denied.map_or(Ok(Granted { entry, asked: Vec::new() }), |denied| {
+            Err(not_allowed(ChannelRight::Subscribe, channel, denied))
         });
-        let expect = denied
-            .map_or(Ok(entry), |denied| Err(not_allowed(ChannelRight::Subscribe, channel, denied)));
         assert_eq!(admit_user(wish, &claims, &policy), expect, "{channel} {claims:?}");
     }
+}
+
+/// The channels of the query, and who is said to ask.
+fn undecided(line: &str, headers: &str, policy: &Policy) -> Result<Option<Who>, Refusal> {
+    let head = format!("{line} HTTP/1.1\r\nHost: h:8000\r\n{UPGRADE}{headers}\r\n");
+    let request = Request::parse(head.as_bytes()).expect("a request");
+    admit(&request, policy).map(|admitted| match admitted {
+        Admitted::Undecided { who, .. } => Some(who),
+        Admitted::Socket { .. } => None,
+        Admitted::Page(_) => panic!("a page"),
+    })
+}
+
+#[test]
+fn a_backend_says_who_asks_without_a_token_or_where_nobody_checks_tokens() {
+    let plain = "GET /raw?channel=chat:a";
+    let bearer = "Authorization: Bearer t\r\nCookie: a=1\r\ncookie: b=2\r\nX-Other: x\r\n";
+    let forward_headers = ["x-real-ip".into(), "cookie".into()].into();
+    let policy = Policy { connect_hook: true, forward_headers, ..policy() };
+    let newcomer = |token: Option<&str>, cookies: &[&str]| {
+        let token = token.map(TokenText::new);
+        let headers = cookies.iter().map(|cookie| (1, Box::from(cookie.as_bytes()))).collect();
+        Ok(Some(Who::Newcomer { token, headers: ForwardedHeaders(headers) }))
+    };
+    assert_eq!(undecided(plain, "", &policy), newcomer(None, &[]));
+    let token = Ok(Some(Who::Token(TokenText::new("t"))));
+    assert_eq!(undecided(plain, bearer, &policy), token);
+    let alone = Policy { tokens: false, ..policy.clone() };
+    assert_eq!(undecided(plain, bearer, &alone), newcomer(Some("t"), &["a=1", "b=2"]));
+    let without = Policy { connect_hook: false, ..alone };
+    assert_eq!(undecided(plain, bearer, &without), token);
+    let who = newcomer(Some("t"), &["a=1", "b=2"]).expect("admitted").expect("undecided");
+    assert!(!format!("{who:?}").contains("a=1"));
+}
+
+#[test]
+fn a_backend_is_asked_about_channels_of_those_who_may_ask() {
+    let hooks = ChannelHooks { subscribe: true, ..ChannelHooks::default() };
+    let hooked = ChannelOptions { hooks, ..ChannelOptions::default() };
+    let hooks = ChannelHooks { publish: true, ..ChannelHooks::default() };
+    let loud = ChannelOptions { hooks, ..open(Audience::Anyone) };
+    let channels = |named: &[(&str, ChannelOptions)]| {
+        let named = named.iter().map(|(name, options)| (Box::from(*name), *options));
+        Namespaces::new(ChannelOptions::default(), named.collect::<Vec<_>>())
+    };
+    let closed = Policy { channels: channels(&[("h", hooked)]), ..policy() };
+    let denied = not_allowed(ChannelRight::Subscribe, "h:a", Denied::NotPermitted);
+    assert_eq!(undecided("GET /raw?channel=h:a", "", &closed), Err(denied));
+    let all = channels(&[("h", hooked), ("loud", loud), ("chat", open(Audience::Anyone))]);
+    let policy = Policy { channels: all, ..policy() };
+    let anonymous = Ok(Some(Who::Anonymous));
+    assert_eq!(undecided("GET /raw?channel=chat:a&channel=h:a", "", &policy), anonymous);
+    assert_eq!(undecided("GET /raw?channel=chat:a", "", &policy), Ok(None));
+    let refusal = Refusal::PublishAsksBackend { channel: "loud:a".into() };
+    assert_eq!(refusal.status(), Status::Forbidden);
+    assert_eq!(undecided("GET /raw?channel=loud:a&publish=1", "", &policy), Err(refusal));
+
+    let wish = RawEntry {
+        channels: ["chat:a".into(), "h:a".into(), "h:b".into()].into(),
+        publish: false,
+        expire_at: None,
+        user: None,
+    };
+    let named = |channel: &str| ServerSubscription {
+        channel: channel.into(),
+        info: None,
+        data: None,
+        overrides: Overrides::default(),
+    };
+    let subscriptions = [named("h:b")].into();
+    let claims = ConnectClaims { user: "ann".into(), subscriptions, ..ConnectClaims::default() };
+    let granted = admit_user(wish, &claims, &policy).expect("admitted");
+    assert_eq!(granted.asked, ["h:a".into()]);
 }

@@ -14,6 +14,7 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use crate::limits;
+use crate::protocol::claims::TokenText;
 use crate::publication::json::{self, Object};
 
 /// The client broke the protocol: it is disconnected with 3501.
@@ -62,7 +63,7 @@ pub enum Method<'a> {
     /// A message to the backend without a reply.
     Send,
     /// A call to the backend.
-    Rpc,
+    Rpc(Rpc<'a>),
     /// A new connection token.
     Refresh(Refresh<'a>),
     /// A new subscription token.
@@ -120,6 +121,9 @@ pub struct Connect<'a> {
     /// What it was subscribed to without asking before it came back, by channel.
     #[serde(borrow, deserialize_with = "null_is_empty")]
     pub subs: BTreeMap<Text<'a>, Object<Resume<'a>>>,
+    /// For a backend, as written.
+    #[serde(borrow)]
+    pub data: Option<&'a RawValue>,
 }
 
 /// How far a client had come in a channel.
@@ -178,6 +182,9 @@ pub struct Subscribe<'a> {
     /// A filter on tags; not known here.
     #[serde(borrow, rename = "tf")]
     pub tags_filter: Option<&'a RawValue>,
+    /// For a backend, as written.
+    #[serde(borrow)]
+    pub data: Option<&'a RawValue>,
 }
 
 /// Bit of [`Subscribe::flag`]: rather error 112 than a subscription that missed something.
@@ -228,6 +235,18 @@ pub struct SubRefresh<'a> {
     pub token: Text<'a>,
 }
 
+/// What the rpc command says.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct Rpc<'a> {
+    /// What the backend is to do; may be empty.
+    #[serde(borrow)]
+    pub method: Text<'a>,
+    /// With what, as written.
+    #[serde(borrow)]
+    pub data: Option<&'a RawValue>,
+}
+
 /// What the history command says.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
@@ -265,6 +284,13 @@ pub struct Text<'a>(Cow<'a, str>);
 impl Borrow<str> for Text<'_> {
     fn borrow(&self) -> &str {
         &self.0
+    }
+}
+
+impl Text<'_> {
+    /// It as a token; `None` if it is empty.
+    pub fn shown(&self) -> Option<TokenText> {
+        (!self.is_empty()).then(|| TokenText::new(self))
     }
 }
 
@@ -324,7 +350,8 @@ struct Wire<'a> {
     history: Option<Object<History<'a>>>,
     ping: Option<Object<Ignored>>,
     send: Option<Object<Ignored>>,
-    rpc: Option<Object<Ignored>>,
+    #[serde(borrow)]
+    rpc: Option<Object<Rpc<'a>>>,
     #[serde(borrow)]
     refresh: Option<Object<Refresh<'a>>>,
     #[serde(borrow)]
@@ -358,8 +385,8 @@ impl<'a> Wire<'a> {
             return Err(Malformed::Incomplete);
         } else if self.send.is_some() {
             return Ok(Command { id, method: Method::Send });
-        } else if self.rpc.is_some() {
-            Method::Rpc
+        } else if let Some(Object(rpc)) = self.rpc {
+            Method::Rpc(rpc)
         } else if let Some(Object(refresh)) = self.refresh {
             Method::Refresh(refresh)
         } else if let Some(Object(refresh)) = self.sub_refresh {

@@ -42,6 +42,8 @@ pub struct Subscribed<'a> {
     pub recovered: bool,
     /// What it missed, in order.
     pub publications: &'a [Arc<Entry>],
+    /// JSON from a backend.
+    pub data: Option<&'a str>,
 }
 
 /// What a client is told that is welcome.
@@ -55,15 +57,18 @@ pub struct Connected<'a> {
     pub ttl: Option<u64>,
     /// What it is subscribed to already: what [`append_sub`] has made; may be empty.
     pub subs: &'a [u8],
+    /// JSON from a backend.
+    pub data: Option<&'a str>,
 }
 
 /// The client is welcome.
 pub fn append_connected(out: &mut Vec<u8>, id: u32, connected: &Connected<'_>) {
-    let Connected { session, ping_s, ttl, subs } = connected;
+    let Connected { session, ping_s, ttl, subs, data } = connected;
     let client = session.client;
     begin(out, id, "connect");
     append(out, format_args!("{{\"client\":\"{client}\",\"version\":\"{VERSION}\""));
     append_ttl(out, *ttl);
+    append_data(out, *data);
     if !subs.is_empty() {
         out.extend_from_slice(b",\"subs\":{");
         out.extend_from_slice(subs);
@@ -99,8 +104,8 @@ pub fn append_subscribed(out: &mut Vec<u8>, id: u32, result: &Subscribed<'_>) {
     end(out, start);
 }
 
-/// One member of [`Connected::subs`]; `data` is JSON for the client.
-pub fn append_sub(subs: &mut Vec<u8>, channel: &str, how: &Subscribed<'_>, data: Option<&str>) {
+/// One member of [`Connected::subs`].
+pub fn append_sub(subs: &mut Vec<u8>, channel: &str, how: &Subscribed<'_>) {
     if !subs.is_empty() {
         subs.push(b',');
     }
@@ -108,10 +113,6 @@ pub fn append_sub(subs: &mut Vec<u8>, channel: &str, how: &Subscribed<'_>, data:
     subs.push(b':');
     let start = subs.len();
     append_result(subs, how);
-    if let Some(data) = data {
-        subs.extend_from_slice(b",\"data\":");
-        json::append_one_line(subs, data.as_bytes());
-    }
     end_object(subs, start);
 }
 
@@ -138,11 +139,11 @@ fn append_result(out: &mut Vec<u8>, result: &Subscribed<'_>) {
             append_publications(out, result.publications, result.position);
         }
     }
+    append_data(out, result.data);
 }
 
-/// A backend has subscribed the client; `data` is its word for it, JSON in one line. Publications
-/// follow, each on its own.
-pub fn append_enrolled(out: &mut Vec<u8>, channel: &str, how: &Subscribed<'_>, data: Option<&str>) {
+/// A backend has subscribed the client. Publications follow, each on its own.
+pub fn append_enrolled(out: &mut Vec<u8>, channel: &str, how: &Subscribed<'_>) {
     begin_push(out, channel, "subscribe");
     let start = out.len();
     for (key, value) in [("recoverable", how.recoverable), ("positioned", how.position.is_some())] {
@@ -153,9 +154,7 @@ pub fn append_enrolled(out: &mut Vec<u8>, channel: &str, how: &Subscribed<'_>, d
     if let Some(Position { offset, epoch }) = how.position {
         append(out, format_args!(",\"epoch\":\"{epoch}\",\"offset\":{offset}"));
     }
-    if let Some(data) = data {
-        append(out, format_args!(",\"data\":{data}"));
-    }
+    append_data(out, how.data);
     end(out, start);
     out.push(b'}');
 }
@@ -202,6 +201,28 @@ pub fn append_error(out: &mut Vec<u8>, id: u32, code: ErrorCode) {
     let (number, message) = (code.number(), code.message());
     append(out, format_args!("{{\"code\":{number},\"message\":\"{message}\""));
     out.extend_from_slice(if code.is_temporary() { b",\"temporary\":true}}" } else { b"}}" });
+}
+
+/// A backend says why it is not done.
+pub fn append_backend_error(
+    out: &mut Vec<u8>,
+    id: u32,
+    code: u32,
+    message: &str,
+    is_temporary: bool,
+) {
+    begin(out, id, "error");
+    append(out, format_args!("{{\"code\":{code},\"message\":"));
+    json::append_string(out, message);
+    out.extend_from_slice(if is_temporary { b",\"temporary\":true}}" } else { b"}}" });
+}
+
+/// What a backend says to a call: JSON.
+pub fn append_called(out: &mut Vec<u8>, id: u32, data: Option<&str>) {
+    begin(out, id, "rpc");
+    let start = out.len();
+    append_data(out, data);
+    end(out, start);
 }
 
 /// Who is in a channel.
@@ -305,6 +326,14 @@ fn append_ttl(out: &mut Vec<u8>, ttl: Option<u64>) {
     }
 }
 
+/// JSON from a backend, with a comma before it.
+fn append_data(out: &mut Vec<u8>, data: Option<&str>) {
+    if let Some(data) = data {
+        out.extend_from_slice(b",\"data\":");
+        json::append_one_line(out, data.as_bytes());
+    }
+}
+
 fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     json::append_display(out, text);
 }
@@ -346,7 +375,7 @@ mod tests {
     fn replies_are_what_the_protocol_says() {
         let client = ClientKey::from_random(0);
         let session = SessionKey { client, secret: 1 };
-        let welcome = Connected { session, ping_s: Some(25), ttl: None, subs: b"" };
+        let welcome = Connected { session, ping_s: Some(25), ttl: None, subs: b"", data: None };
         let connected = line(|out| append_connected(out, 1, &welcome));
         assert_eq!(
             connected,
@@ -380,6 +409,7 @@ mod tests {
             was_recovering: false,
             recovered: false,
             publications: &[],
+            data: None,
         };
         let reply = line(|out| append_subscribed(out, 7, &plain));
         assert_eq!(reply, json!({"id": 7, "subscribe": {}}));
@@ -421,15 +451,17 @@ mod tests {
             was_recovering: true,
             recovered: true,
             publications: &publications,
+            data: None,
         };
         let mut subs = Vec::new();
-        append_sub(&mut subs, "a\"", &how, None);
+        append_sub(&mut subs, "a\"", &how);
         let plain = Subscribed { position: None, recoverable: false, publications: &[], ..how };
         let plain = Subscribed { was_recovering: false, recovered: false, ..plain };
-        append_sub(&mut subs, "b", &plain, Some("{\n\"n\":\n1}"));
-        append_sub(&mut subs, "c", &plain, None);
+        append_sub(&mut subs, "b", &Subscribed { data: Some("{\n\"n\":\n1}"), ..plain });
+        append_sub(&mut subs, "c", &plain);
         let session = SessionKey { client: ClientKey::from_random(0), secret: 0 };
-        let connected = Connected { session, ping_s: Some(25), ttl: Some(9), subs: &subs };
+        let connected =
+            Connected { session, ping_s: Some(25), ttl: Some(9), subs: &subs, data: None };
         let reply = line(|out| append_connected(out, 1, &connected));
         let a = json!({
             "recoverable": true, "recovered": true, "was_recovering": true, "positioned": true,
@@ -448,14 +480,15 @@ mod tests {
             was_recovering: false,
             recovered: false,
             publications: &[],
+            data: None,
         };
-        let push = line(|out| append_enrolled(out, "a", &how, Some("{}")));
+        let push = line(|out| append_enrolled(out, "a", &Subscribed { data: Some("{}"), ..how }));
         let expected = json!({
             "recoverable": true, "positioned": true, "epoch": "abcdefgh", "offset": 3, "data": {}
         });
         assert_eq!(push, json!({"push": {"channel": "a", "subscribe": expected}}));
         let how = Subscribed { position: None, recoverable: false, ..how };
-        let push = line(|out| append_enrolled(out, "a\"", &how, None));
+        let push = line(|out| append_enrolled(out, "a\"", &how));
         assert_eq!(push, json!({"push": {"channel": "a\"", "subscribe": {}}}));
         let push = line(|out| append_unsubscribed(out, "a", Unsubscribed::Server));
         let why = json!({"code": 2000, "reason": "server unsubscribe"});

@@ -56,11 +56,12 @@ fn who_is_in_an_audience() {
     ] {
         let names = Namespaces::new(allow_all(audience), []);
         let case = format!("{audience:?} {who:?} {subscribed}");
-        assert_eq!(names.decide_publish("a", who, subscribed), verdict, "publish {case}");
+        let permitted = verdict.map(|()| Permitted::Yes);
+        assert_eq!(names.decide_publish("a", who, subscribed), permitted, "publish {case}");
         assert_eq!(names.decide_presence("a", who, subscribed), verdict, "presence {case}");
         assert_eq!(names.decide_history("a", who, subscribed), verdict, "history {case}");
         if audience != Subscriber {
-            assert_eq!(names.decide_subscribe("a", who), verdict, "subscribe {case}");
+            assert_eq!(names.decide_subscribe("a", who), permitted, "subscribe {case}");
         }
     }
 }
@@ -77,19 +78,35 @@ fn what_a_channel_does_not_have() {
 fn names_that_restrict() {
     let names = Namespaces::new(allow_all(Anyone), [("n".into(), allow_all(Anyone))]);
     for (channel, who, verdict) in [
-        ("a", NOBODY_KNOWN, Ok(())),
+        ("a", NOBODY_KNOWN, Ok(Permitted::Yes)),
         ("a#ann", NOBODY_KNOWN, Err(NameRestricted)),
-        ("a#ann", ANN, Ok(())),
-        ("n:a#bob,ann", ANN, Ok(())),
+        ("a#ann", ANN, Ok(Permitted::Yes)),
+        ("n:a#bob,ann", ANN, Ok(Permitted::Yes)),
         ("a#bob", ANN, Err(NameRestricted)),
         ("a#", ANN, Err(NameRestricted)),
-        ("#ann", ANN, Ok(())),
+        ("#ann", ANN, Ok(Permitted::Yes)),
         ("a#ann#bob", ANN, Err(NameRestricted)),
         ("a#an,nn", ANN, Err(NameRestricted)),
         ("$a", ANN, Err(NameRestricted)),
-        ("a$", ANN, Ok(())),
+        ("a$", ANN, Ok(Permitted::Yes)),
     ] {
         assert_eq!(names.decide_subscribe(channel, who), verdict, "{channel} {who:?}");
+    }
+}
+
+#[test]
+fn a_backend_decides_instead_of_the_options_but_not_instead_of_the_name() {
+    let hooks = ChannelHooks { subscribe: true, publish: true, sub_refresh: false };
+    for audience in [Nobody, Anyone] {
+        let names = Namespaces::new(ChannelOptions { hooks, ..allow_all(audience) }, []);
+        for who in [ANN, NOBODY_KNOWN] {
+            assert_eq!(names.decide_subscribe("a", who), Ok(Permitted::IfBackendSays));
+            assert_eq!(names.decide_publish("a", who, false), Ok(Permitted::IfBackendSays));
+        }
+        assert_eq!(names.decide_subscribe("a#ann", ANN), Ok(Permitted::IfBackendSays));
+        for channel in ["$a", "a#bob"] {
+            assert_eq!(names.decide_subscribe(channel, ANN), Err(NameRestricted), "{channel}");
+        }
     }
 }
 
@@ -101,8 +118,12 @@ fn with_dev_everyone_is_a_user_and_unknown_namespaces_exist() {
     let names = names.for_development(allow_all(User));
     assert!(names.welcome_anonymous());
     for channel in ["a", "x:a", "$a", "a#ann"] {
-        assert_eq!(names.decide_subscribe(channel, NOBODY_KNOWN), Ok(()), "{channel}");
-        assert_eq!(names.decide_publish(channel, NOBODY_KNOWN, false), Ok(()), "{channel}");
+        assert_eq!(names.decide_subscribe(channel, NOBODY_KNOWN), Ok(Permitted::Yes), "{channel}");
+        assert_eq!(
+            names.decide_publish(channel, NOBODY_KNOWN, false),
+            Ok(Permitted::Yes),
+            "{channel}"
+        );
     }
     assert_eq!(names.decide_publish("closed:a", NOBODY_KNOWN, true), Err(NotPermitted));
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::asked::Asked;
 use super::connect::Connecting;
-use super::token::{Grant, Shown};
+use super::token::Grant;
 use crate::hub::{ChannelId, Place, Subscription};
 use crate::limits;
-use crate::mail::Visibility;
+use crate::mail::{Ruling, Visibility};
 use crate::protocol::channel::Identity;
 use crate::publication::ClientInfo;
 use crate::session::Outbox;
@@ -25,10 +25,19 @@ pub(in crate::shard) struct Client {
     pub(super) refused: bool,
     /// What subscription tokens and backends allowed; by far most subscriptions have none.
     pub(super) grants: Vec<Grant>,
-    /// The token of the command that is to be carried out next, if it shows one.
-    pub(super) shown: Option<Box<Shown>>,
+    /// What the command that is to be carried out next depends on, if `auth` was asked.
+    pub(super) pending: Option<Box<Pending>>,
     /// Its connect command, while owners are asked because of it.
     pub(super) connecting: Option<Box<Connecting>>,
+}
+
+/// What the command at the head of a client's commands depends on.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// `auth` was asked.
+    Asked,
+    /// This is what it says.
+    Ruled(Ruling),
 }
 
 /// Who a client is to those who decide what it may do.

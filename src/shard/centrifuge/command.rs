@@ -6,19 +6,23 @@ use std::sync::Arc;
 use super::super::Core;
 use super::super::slots::{Commands, Held, Until};
 use super::client::identity;
+use super::connect::Connecting;
+use super::hook::Allowed;
 use crate::hub::{AskedEpoch, HistoryAsk, Since};
-use crate::id::{ChannelName, ClientKey, ConnId};
+use crate::id::{ChannelName, ConnId};
 use crate::limits;
 use crate::mail::{Ask, AskReply, Asker, Publish, Question, Reply, Request};
 use crate::protocol::centrifuge::code::{Disconnect, ErrorCode};
 use crate::protocol::centrifuge::command::{self, Command, Connect, History, Method};
 use crate::protocol::centrifuge::reply::{self, Connected};
+use crate::protocol::channel::Permitted;
 use crate::publication::json::Object;
 use crate::publication::{ClientInfo, Payload, PublishOptions};
 use crate::session::Keepalive;
+use crate::ws::CloseCode;
 
 /// What became of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It was answered, or begun.
     Begun,
@@ -29,6 +33,8 @@ pub(super) enum Outcome {
     Refused,
     /// It broke the protocol.
     Disconnect(Disconnect),
+    /// A backend wants the connection closed so.
+    Dismissed(CloseCode, Arc<str>),
 }
 
 impl Core {
@@ -41,7 +47,7 @@ impl Core {
         mut start: usize,
     ) {
         let mut replies = std::mem::take(&mut self.replies);
-        let mut disconnect = None;
+        let mut end = None;
         loop {
             let outcome = match command::next(&text[start..]) {
                 Ok(None) => break,
@@ -64,15 +70,19 @@ impl Core {
                     break;
                 }
                 Outcome::Disconnect(why) => {
-                    disconnect = Some(why);
+                    end = Some((why.code(), why.reason().into()));
+                    break;
+                }
+                Outcome::Dismissed(code, reason) => {
+                    end = Some((code, reason));
                     break;
                 }
             }
         }
         self.send_replies(conn, &mut replies);
         self.replies = replies;
-        if let Some(why) = disconnect {
-            self.close(conn, Some(why.code()), why.reason());
+        if let Some((code, reason)) = end {
+            self.close(conn, Some(code), &reason);
         }
     }
 
@@ -105,7 +115,7 @@ impl Core {
                 self.on_ask(conn, id, &ask.channel, Question::History(history(&ask)), out)
             }
             Method::Send => Outcome::Disconnect(Disconnect::NotAvailable),
-            Method::Rpc => self.refuse_command(id, ErrorCode::MethodNotFound, out),
+            Method::Rpc(rpc) => self.on_rpc(conn, id, &rpc, out),
             Method::Refresh(refresh) => self.on_refresh(conn, id, &refresh.token, out),
             Method::SubRefresh(ask) => self.on_sub_refresh(conn, id, &ask, out),
             Method::Pong => self.on_command_pong(conn),
@@ -121,22 +131,23 @@ impl Core {
         out: &mut Vec<u8>,
     ) -> Outcome {
         if self.client_mut(conn).is_some_and(|client| client.connecting.is_none()) {
-            let mut claims = match self.judge_connect(conn, id, &connect.token, out) {
-                Ok(claims) => claims,
+            let mut accepted = match self.judge_connect(conn, id, connect, out) {
+                Ok(accepted) => accepted,
                 Err(outcome) => return outcome,
             };
-            let wanted = match self.wanted(conn, &mut claims, connect) {
+            let wanted = match self.wanted(conn, &mut accepted.claims, connect) {
                 Ok(wanted) => wanted,
                 Err(halt) => return self.halt_connect(conn, id, halt, out),
             };
-            let key = ClientKey::from_random(self.random.u128(..));
-            self.take_claims(conn, claims, key);
+            let data = accepted.claims.data.take();
+            self.take_claims(conn, accepted);
+            self.headers.remove(&conn);
             let info = self.info_of(conn);
             self.roll.add(&info, conn);
-            self.begin_connecting(conn, wanted);
+            self.begin_connecting(conn, wanted, data);
         }
-        let (subs, held) = match self.go_on_connecting(conn) {
-            Ok(made) => made,
+        let Connecting { subs, held, data, .. } = match self.go_on_connecting(conn) {
+            Ok(made) => *made,
             Err(halt) => return self.halt_connect(conn, id, halt, out),
         };
         let key = self.info_of(conn).client;
@@ -145,11 +156,13 @@ impl Core {
         let keepalive = Keepalive::new(self.time.ms, times, self.random.u64(..));
         tracing::debug!(%conn, client = %key, name = &*connect.name, version = &*connect.version, "connected");
         let ttl = self.connection_ttl(conn);
+        let data = data.as_deref();
         let connection = self.slots.get_mut(conn).expect("its command is carried out");
         // Pings in control frames are no business of the SDK.
         let as_messages = !connection.protocol.has_frame_pings();
         let ping_s = as_messages.then(|| times.ping_interval.div_ceil(1000));
-        reply::append_connected(out, id, &Connected { session, ping_s, ttl, subs: &subs });
+        let data = data.as_deref();
+        reply::append_connected(out, id, &Connected { session, ping_s, ttl, subs: &subs, data });
         connection.session.keepalive = keepalive;
         self.set_timer(conn);
         self.release(conn, held, out);
@@ -193,14 +206,25 @@ impl Core {
             let decided = self.settings.channels.decide_publish(channel, who, subscribed);
             decided.map_err(ErrorCode::of_denial)
         });
-        if let Err(code) = verdict {
-            return self.refuse_command(id, code, out);
+        let mut allowed = Allowed { data: None, skip_history: false };
+        match verdict {
+            Err(code) => return self.refuse_command(id, code, out),
+            Ok(Permitted::Yes) => {}
+            Ok(Permitted::IfBackendSays) => {
+                match self.consult_publish(conn, id, channel, data.get(), out) {
+                    Ok(said) => allowed = said,
+                    Err(outcome) => return outcome,
+                }
+            }
         }
         let asker = Asker { shard: self.id, conn, command: id };
         let publish = Box::new(Publish {
             channel: self.channel_name(channel),
-            payload: Payload::text(data.get()),
-            options: PublishOptions::default(),
+            payload: Payload::text(allowed.data.as_deref().unwrap_or(data.get())),
+            options: PublishOptions {
+                skip_history: allowed.skip_history,
+                ..PublishOptions::default()
+            },
             info: Some(info),
             accepted_at: self.time.now,
             reply: Reply::Client(asker),

@@ -5,11 +5,15 @@
 //! nothing else may reach the client: it knows nothing of its subscriptions and would pass their
 //! publications over. What is for it meanwhile is held back, within the limit of its outbox.
 
+use std::sync::Arc;
+
 use super::super::Core;
 use super::super::slots::Until;
 use super::asked::{Asked, By};
 use super::client::identity_of;
 use super::command::{Outcome, check_name};
+use super::hook::Renewal;
+use super::token::Grant;
 use crate::frame::FrameBytes;
 use crate::hub::{AskedEpoch, Since};
 use crate::id::ConnId;
@@ -17,7 +21,7 @@ use crate::limits;
 use crate::protocol::centrifuge::code::{Disconnect, ErrorCode};
 use crate::protocol::centrifuge::command::{Connect, Resume};
 use crate::protocol::centrifuge::reply::{self, Subscribed};
-use crate::protocol::channel::Format;
+use crate::protocol::channel::{Format, Permitted};
 use crate::protocol::claims::{ConnectClaims, ServerSubscription};
 use crate::publication::json::Object;
 use crate::session::Outbox;
@@ -32,11 +36,13 @@ pub(super) struct Connecting {
     /// How many of those the owners have not answered.
     unanswered_count: usize,
     /// Members of the reply's `subs`, as far as there are answers.
-    subs: Vec<u8>,
+    pub(super) subs: Vec<u8>,
     /// Why the client is not let in.
     failed: Option<ErrorCode>,
     /// What is for the client once it has the reply.
     pub(super) held: Outbox,
+    /// JSON from a backend, for the reply.
+    pub(super) data: Option<Arc<str>>,
 }
 
 /// One subscription to be made.
@@ -45,8 +51,6 @@ pub(super) struct Wanted {
     subscription: ServerSubscription,
     /// The last publication that the client says to have seen.
     since: Option<Since>,
-    /// Which of the client's subscriptions it is, once it was begun.
-    index: Option<u8>,
 }
 
 /// Why a connect command goes no further.
@@ -94,7 +98,7 @@ impl Core {
         let who = identity_of(&claims.user);
         for (name, resume) in &connect.subs {
             let may = self.check_wanted(name).is_ok()
-                && channels.decide_subscribe(name, who).is_ok()
+                && channels.decide_subscribe(name, who) == Ok(Permitted::Yes)
                 && wanted.iter().all(|one| *one.subscription.channel != **name);
             if may && wanted.len() <= limits::CHANNELS_PER_CONNECTION_MAX {
                 let subscription = ServerSubscription::plain(self.channel_name(name));
@@ -116,10 +120,12 @@ impl Core {
     }
 
     /// Notes what a client is to be subscribed to before its connect command is answered.
-    pub(super) fn begin_connecting(&mut self, conn: ConnId, wanted: Vec<Wanted>) {
-        if wanted.is_empty() {
-            return;
-        }
+    pub(super) fn begin_connecting(
+        &mut self,
+        conn: ConnId,
+        wanted: Vec<Wanted>,
+        data: Option<Arc<str>>,
+    ) {
         let connection = self.slots.get_mut(conn).expect("its command is carried out");
         connection.flags.connecting = true;
         let client = connection.client.as_mut().expect("only clients connect");
@@ -130,15 +136,15 @@ impl Core {
             subs: Vec::new(),
             failed: None,
             held: Outbox::default(),
+            data,
         }));
     }
 
     /// Goes on with the subscriptions of a connect command. Once all are made, or there are none:
     /// what the reply says of them, and what is to follow it.
-    pub(super) fn go_on_connecting(&mut self, conn: ConnId) -> Result<(Vec<u8>, Outbox), Halt> {
+    pub(super) fn go_on_connecting(&mut self, conn: ConnId) -> Result<Box<Connecting>, Halt> {
         loop {
-            let client = self.client_mut(conn).expect("its command is carried out");
-            let Some(connecting) = &client.connecting else { return Ok(Default::default()) };
+            let connecting = self.connecting_mut(conn);
             if let Some(code) = connecting.failed {
                 return Err(Halt::Refused(code));
             }
@@ -153,8 +159,7 @@ impl Core {
         let connection = self.slots.get_mut(conn).expect("its command is carried out");
         connection.flags.connecting = false;
         let client = connection.client.as_mut().expect("just found");
-        let connecting = client.connecting.take().expect("just found");
-        Ok((connecting.subs, connecting.held))
+        Ok(client.connecting.take().expect("just found"))
     }
 
     /// Begins the next subscription of a connect command.
@@ -163,7 +168,7 @@ impl Core {
             let wanted = self.connecting_mut(conn).next_wanted();
             (wanted.subscription.clone(), wanted.since)
         };
-        let ServerSubscription { channel, info, overrides, .. } = subscription;
+        let ServerSubscription { channel, info, data, overrides } = subscription;
         let asked = Asked::by_server(By::Connect, since, &self.options_of(&channel), &overrides);
         let found = self.hub.find(&channel);
         let client = self.client_mut(conn).expect("its command is carried out");
@@ -180,10 +185,11 @@ impl Core {
         let ticket = self.hub.begin_join(&channel);
         let ticket = ticket.map_err(|_| Halt::Refused(ErrorCode::Internal))?;
         let connecting = self.connecting_mut(conn);
-        connecting.next_wanted().index = Some(index);
         connecting.begun_count += 1;
         connecting.unanswered_count += 1;
-        self.note_grant(conn, index, None, info);
+        let info = self.channel_info(conn, info.as_ref());
+        let (expires_at, renewal) = (None, Renewal::Client);
+        self.note_grant(conn, Grant { index, expires_at, renewal, info, data });
         self.ask_to_join(conn, index, (ticket, channel), asked, since);
         Ok(())
     }
@@ -194,17 +200,8 @@ impl Core {
     }
 
     /// The owner let the client in to one of the channels of its connect command.
-    pub(super) fn note_wanted(
-        &mut self,
-        conn: ConnId,
-        index: u8,
-        channel: &str,
-        subscribed: &Subscribed<'_>,
-    ) {
-        let connecting = self.connecting_mut(conn);
-        let wanted = connecting.wanted.iter().find(|one| one.index == Some(index));
-        let data = wanted.and_then(|one| one.subscription.data.as_deref());
-        reply::append_sub(&mut connecting.subs, channel, subscribed, data);
+    pub(super) fn note_wanted(&mut self, conn: ConnId, channel: &str, subscribed: &Subscribed<'_>) {
+        reply::append_sub(&mut self.connecting_mut(conn).subs, channel, subscribed);
         self.settle_wanted(conn, None);
     }
 
@@ -316,6 +313,6 @@ impl Wanted {
             offset: resume.offset,
             epoch: AskedEpoch::from_text(&resume.epoch),
         });
-        Self { subscription, since, index: None }
+        Self { subscription, since }
     }
 }

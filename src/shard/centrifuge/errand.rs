@@ -12,12 +12,13 @@ use foldhash::fast::RandomState;
 use super::super::Core;
 use super::asked::{Asked, By};
 use super::client::{Client, Slot};
+use super::hook::{Expiry, Renewal};
+use super::token::Grant;
 use crate::id::{ChannelName, ConnId};
 use crate::limits;
 use crate::mail::{Deed, Enrolment, Selector, Steer, SteerReply, Unanswered};
 use crate::protocol::centrifuge::code::{Disconnect, Unsubscribed};
 use crate::protocol::centrifuge::reply::{self, Subscribed};
-use crate::publication::ClientInfo;
 
 /// What is to be done to clients.
 #[derive(Debug, Default)]
@@ -126,19 +127,27 @@ impl Core {
 
     /// Sets anew until when a client may stay, and tells it; and what others see of it.
     fn renew(&mut self, conn: ConnId, expire_at: Option<u64>, info: Option<&Arc<str>>) {
-        let Some(client) = self.staying(conn) else { return };
-        if let (Some(text), Some(before)) = (info, &client.info) {
-            let conn_info = Some(text.clone());
-            client.info = Some(Arc::new(ClientInfo { conn_info, ..(**before).clone() }));
+        if self.staying(conn).is_none() {
+            return;
+        }
+        if let Some(text) = info {
+            self.set_conn_info(conn, text.clone());
         }
         let Some(expire_at) = expire_at else { return };
         if self.time.at_unix_s(expire_at) <= self.time.ms {
             let why = Disconnect::ConnectionExpired;
             return self.close(conn, Some(why.code()), why.reason());
         }
-        let ends_at = self.deadline(expire_at);
-        self.set_expiry(conn, Some(ends_at));
+        let by = match self.expiries.get(&conn) {
+            None | Some(Expiry { by: Renewal::Client, .. }) => Renewal::Client,
+            Some(Expiry { by: Renewal::Backend | Renewal::Asked, .. }) => Renewal::Backend,
+        };
+        self.set_expiry(conn, Some(Expiry { at: self.end_of(expire_at, by), by }));
         self.set_timer(conn);
+        if by == Renewal::Backend {
+            // The client has nothing to do about it.
+            return;
+        }
         let mut push = Vec::new();
         reply::append_renewed(&mut push, self.connection_ttl(conn));
         self.send_replies(conn, &mut push);
@@ -204,7 +213,9 @@ impl Core {
             return true;
         };
         errand.joining_count += 1;
-        self.note_grant(conn, index, expires_at, enrolment.info.clone());
+        let info = self.channel_info(conn, enrolment.info.as_ref());
+        let (renewal, data) = (Renewal::Client, enrolment.data.clone());
+        self.note_grant(conn, Grant { index, expires_at, renewal, info, data });
         self.ask_to_join(conn, index, (ticket, channel.clone()), asked, enrolment.since);
         true
     }
@@ -213,16 +224,12 @@ impl Core {
     pub(super) fn push_subscribed(
         &mut self,
         conn: ConnId,
-        errand: u32,
         channel: &str,
         subscribed: &Subscribed<'_>,
         epoch: crate::publication::Epoch,
     ) {
-        let errand = self.errands.by_id.get(&errand).expect("it waits for its joins");
-        let Deed::Subscribe(enrolment) = &errand.deed else { unreachable!("its joins are made") };
-        let data = enrolment.data.clone();
         let mut pushes = Vec::new();
-        reply::append_enrolled(&mut pushes, channel, subscribed, data.as_deref());
+        reply::append_enrolled(&mut pushes, channel, subscribed);
         for entry in subscribed.publications {
             reply::append_published(&mut pushes, channel, entry, epoch);
         }

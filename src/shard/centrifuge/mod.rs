@@ -12,6 +12,7 @@ mod client;
 mod command;
 mod connect;
 mod errand;
+mod hook;
 mod leave;
 mod session;
 mod subscribe;
@@ -19,5 +20,6 @@ mod token;
 
 pub(super) use client::Client;
 pub(super) use errand::Errands;
+pub(super) use hook::{Expiry, Renewal};
 pub(super) use leave::Leaves;
 pub(super) use session::Sessions;

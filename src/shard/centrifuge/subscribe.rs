@@ -5,13 +5,14 @@ use super::super::slots::Until;
 use super::asked::{Asked, By};
 use super::client::{Slot, identity};
 use super::command::{Outcome, check_name};
+use super::hook::Renewal;
 use crate::hub::{self, AskedEpoch, ChannelId, ChannelsFull, Member, Since};
 use crate::id::{ChannelName, ConnId, ShardId};
 use crate::mail::{Join, Joined, Party, Request, Subscriber, Unanswered, Visibility};
 use crate::protocol::centrifuge::code::{Disconnect, ErrorCode, Unsubscribed};
 use crate::protocol::centrifuge::command::Subscribe;
 use crate::protocol::centrifuge::reply::{self, Done, Subscribed};
-use crate::protocol::channel::{ChannelOptions, Format};
+use crate::protocol::channel::{Format, Permitted};
 use crate::protocol::claims::SubscriptionClaims;
 
 /// The one form of differences between publications that clients may offer; it is not used.
@@ -25,22 +26,53 @@ impl Core {
         ask: &Subscribe<'_>,
         out: &mut Vec<u8>,
     ) -> Outcome {
+        let outcome = self.begin_subscribe(conn, id, ask, out);
+        if !matches!(outcome, Outcome::Later(_)) {
+            // It may have ended otherwise, as when a backend subscribed the client meanwhile: the
+            // next command has nothing to do with what this one waited for.
+            self.client_mut(conn).expect("its command is carried out").pending = None;
+        }
+        outcome
+    }
+
+    fn begin_subscribe(
+        &mut self,
+        conn: ConnId,
+        id: u32,
+        ask: &Subscribe<'_>,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
         let is_delta_known = ask.delta.is_empty() || &*ask.delta == DELTA_KNOWN;
         if ask.channel.is_empty() || !is_delta_known {
             return Outcome::Disconnect(Disconnect::BadRequest);
         }
-        let claims = match self.judge_subscribe(conn, id, &ask.channel, &ask.token, out) {
+        let channel = self.channel_name(&ask.channel);
+        let owner = self.owners.owner(&channel);
+        // What was ruled is used up when it can be carried out, and asked for once.
+        let is_known = self.settings.channels.options(&channel).is_ok();
+        let most = Visibility { presence: true, join_leave: true };
+        if is_known && self.is_ruled(conn) && !self.can_join(owner, &channel, most) {
+            return Outcome::Later(Until::Room(owner));
+        }
+        let claims = match self.judge_subscribe(conn, id, ask, out) {
             Ok(claims) => claims,
             Err(outcome) => return outcome,
         };
-        let (options, index) = match self.decide_subscribe(conn, ask, claims.as_ref()) {
+        let (permitted, index) = match self.decide_subscribe(conn, ask, &claims) {
             Ok(decided) => decided,
             Err(code) => return self.refuse_command(id, code, out),
         };
+        let options = self.options_of(&channel);
+        let (claims, renewal) = match permitted {
+            Permitted::Yes => (claims, Renewal::Client),
+            Permitted::IfBackendSays => match self.consult_subscribe(conn, id, ask, out) {
+                Ok(claims) if options.hooks.sub_refresh => (Some(claims), Renewal::Backend),
+                Ok(claims) => (Some(claims), Renewal::Client),
+                Err(outcome) => return outcome,
+            },
+        };
         let overrides = claims.as_ref().map(|claims| claims.overrides).unwrap_or_default();
         let asked = Asked::by_client(id, ask, &options, &overrides);
-        let channel = self.channel_name(&ask.channel);
-        let owner = self.owners.owner(&channel);
         if !self.can_join(owner, &channel, asked.visibility) {
             return Outcome::Later(Until::Room(owner));
         }
@@ -48,7 +80,7 @@ impl Core {
             return self.refuse_command(id, ErrorCode::Internal, out);
         };
         if let Some(claims) = &claims {
-            self.grant(conn, index, claims);
+            self.grant(conn, index, claims, renewal);
         }
         let epoch = AskedEpoch::from_text(&ask.epoch);
         let since = ask.recover.then_some(Since { offset: ask.offset, epoch });
@@ -85,13 +117,13 @@ impl Core {
         }
     }
 
-    /// Whether the client may subscribe; the channel's options, and a place for the subscription.
+    /// Whether the client may subscribe, and a place for the subscription.
     fn decide_subscribe(
         &mut self,
         conn: ConnId,
         ask: &Subscribe<'_>,
-        claims: Option<&SubscriptionClaims>,
-    ) -> Result<(ChannelOptions, u8), ErrorCode> {
+        claims: &Option<SubscriptionClaims>,
+    ) -> Result<(Permitted, u8), ErrorCode> {
         let channel = &*ask.channel;
         check_name(channel)?;
         if ask.kind != 0 || ask.tags_filter.is_some() {
@@ -107,16 +139,15 @@ impl Core {
         let channels = &self.settings.channels;
         let decided = match claims {
             // Whoever signed the token has decided.
-            Some(_) => channels.options(channel).map(drop),
+            Some(_) => channels.options(channel).map(|_| Permitted::Yes),
             None => channels.decide_subscribe(channel, identity(&info)),
         };
-        decided.map_err(ErrorCode::of_denial)?;
-        let options = self.options_of(channel);
+        let permitted = decided.map_err(ErrorCode::of_denial)?;
         // What is no JSON could not be sent to this client.
-        if options.format == Format::Binary {
+        if self.options_of(channel).format == Format::Binary {
             return Err(ErrorCode::NotAvailable);
         }
-        Ok((options, index))
+        Ok((permitted, index))
     }
 
     /// Whether a join can be sent to the owner now, or carried out here. One that follows a leave
@@ -238,7 +269,9 @@ impl Core {
             (true, false) => counters.unrecovered.add(1),
             (false, _) => {}
         }
+        let data = self.take_grant_data(conn, index);
         let subscribed = Subscribed {
+            data: data.as_deref(),
             ttl,
             position: asked.positioned.then_some(position),
             recoverable: asked.recoverable,
@@ -254,13 +287,13 @@ impl Core {
             }),
             By::Errand(errand) => {
                 let channel = self.hub.name(channel).clone();
-                self.push_subscribed(conn, errand, &channel, &subscribed, position.epoch);
+                self.push_subscribed(conn, &channel, &subscribed, position.epoch);
                 self.settle_errand(errand, Ok(()));
                 self.resume_commands(conn);
             }
             By::Connect => {
                 let channel = self.hub.name(channel).clone();
-                self.note_wanted(conn, index, &channel, &subscribed);
+                self.note_wanted(conn, &channel, &subscribed);
             }
         }
     }

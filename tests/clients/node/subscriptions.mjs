@@ -126,9 +126,6 @@ async function flow() {
   await call("disconnect", { session: wrong });
   await call("disconnect", { session: connect.session, user: "bob" });
   await call("disconnect", { session: connect.session });
-  for (const channel of await Promise.all(all.map(() => next("unsubscribed")))) {
-    assert.ok(all.includes(channel.channel));
-  }
   assert.equal((await next("disconnected")).code, 3503);
 
   // A token for what does not exist opens nothing.

@@ -47,7 +47,7 @@ fn words(Command { id, method }: &Command<'_>) -> String {
             format!("history {} {} {since:?} {}", &*h.channel, h.limit, h.reverse)
         }
         Method::Send => "send".to_owned(),
-        Method::Rpc => "rpc".to_owned(),
+        Method::Rpc(rpc) => format!("rpc {}", &*rpc.method),
         Method::Refresh(ask) => format!("refresh {}", &*ask.token),
         Method::SubRefresh(c) => format!("sub_refresh {}", &*c.channel),
         Method::Pong => "pong".to_owned(),
@@ -87,7 +87,7 @@ fn every_command_of_the_protocol() {
         ),
         (r#"{"send":{"data":{"a":1}}}"#, "0 send".to_owned()),
         (r#"{"id":9,"send":{}}"#, "9 send".to_owned()),
-        (r#"{"id":4,"rpc":{"method":"m","data":{}}}"#, "4 rpc".to_owned()),
+        (r#"{"id":4,"rpc":{"method":"m","data":{}}}"#, "4 rpc m".to_owned()),
         (r#"{"id":4,"refresh":{"token":"t"}}"#, "4 refresh t".to_owned()),
         (r#"{"id":4,"sub_refresh":{"channel":"a","token":"t"}}"#, "4 sub_refresh a".to_owned()),
         ("{}", "0 pong".to_owned()),
