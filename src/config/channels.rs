@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::error::{ConfigError, Conflict};
+use super::conflict::Conflict;
+use super::error::ConfigError;
 use super::hooks;
 use super::raw::RawConfig;
 use super::resolve::conflict;

@@ -6,6 +6,7 @@
 
 mod api_key;
 mod channels;
+mod conflict;
 mod error;
 mod hooks;
 mod keys;
@@ -29,7 +30,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustix::thread::CpuSet;
 
-pub use error::{Allowed, ApiKeyFault, ConfigError, Conflict, Source, Warning};
+pub use conflict::Conflict;
+pub use error::{Allowed, ApiKeyFault, ConfigError, Source, Warning};
 pub use hooks::{HookFault, Hooks};
 pub use keys::default_text;
 pub use notices::{Notices, NoticesFault};

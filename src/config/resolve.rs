@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::error::{Allowed, ConfigError, Conflict, Source, Warning};
+use super::conflict::Conflict;
+use super::error::{Allowed, ConfigError, Source, Warning};
 use super::raw::{Inputs, RawConfig};
 use super::{
     Compression, Config, Echo, Hooks, Limits, Loaded, Log, LogFormat, Secret, Server, api_key,

@@ -11,10 +11,10 @@ use super::flag::AwakeFlag;
 /// Wakes one shard; cheap when it is awake already.
 ///
 /// A set flag means that the shard is awake or that somebody is waking it. Before it waits, the
-/// shard clears the flag and *then* looks once more at its lanes, and whether room that it asked for
-/// has come: what came earlier is seen, what comes later finds the flag clear and wakes it. Shards wake each other with `MSG_RING`
-/// ([`Bell::claim`]); other threads write to the eventfd on which the shard's ring keeps a read
-/// armed ([`Bell::ring`]).
+/// shard clears the flag and *then* looks once more at its lanes, and whether room has come that it
+/// asked for: what came earlier is seen, what comes later finds the flag clear and wakes it. Shards
+/// wake each other with `MSG_RING` ([`Bell::claim`]); other threads write to the eventfd on which
+/// the shard's ring keeps a read armed ([`Bell::ring`]).
 #[derive(Clone, Debug)]
 pub struct Bell {
     awake: Arc<AwakeFlag>,

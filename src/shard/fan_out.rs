@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Core;
 use super::owner::drop_policy_of;
+use super::slots::Connection;
 use crate::frame::{DropPolicy, FrameBytes};
 use crate::hub::{ChannelId, Member};
 use crate::id::ConnId;
@@ -96,15 +97,7 @@ impl Core {
         let counters = &self.stats.counters;
         let share =
             |frame: &Arc<[u8]>| FrameBytes::shared(frame.clone(), channel.number(), *drop_policy);
-        let form = match &connection.client {
-            None if publication.is_some() => Form::Raw,
-            Some(client)
-                if publication.is_some() || client.wants_notices(member.subscription_index) =>
-            {
-                Form::Json
-            }
-            _ => return 1,
-        };
+        let Some(form) = form_for(connection, member, publication.is_some()) else { return 1 };
         let Forms { plain, compressed } = &mut forms[form as usize];
         let mut frame = match publication {
             None => plain.as_ref().expect("a notice has its form from the start"),
@@ -170,6 +163,17 @@ impl Core {
         );
         self.stats.counters.slow_consumers_disconnected.add(1);
         self.close_dropping(conn, CloseCode::SLOW, "slow consumer");
+    }
+}
+
+/// The form a member understands; `None`: a notice that it does not want.
+fn form_for(connection: &Connection, member: Member, is_publication: bool) -> Option<Form> {
+    match &connection.client {
+        None => is_publication.then_some(Form::Raw),
+        Some(client) => {
+            let is_wanted = is_publication || client.wants_notices(member.subscription_index);
+            is_wanted.then_some(Form::Json)
+        }
     }
 }
 

@@ -48,8 +48,11 @@ pub(crate) struct Channel {
 /// A publish of the backend that waits for its answer.
 struct Pending {
     id: u32,
-    answer: Pin<Box<dyn Future<Output = PublishResult>>>,
+    answer: Later<PublishResult>,
 }
+
+/// What the engine will say.
+type Later<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// Where clients stood that went, by channel.
 type Kept = std::collections::BTreeMap<usize, Position>;
@@ -71,7 +74,7 @@ pub(crate) struct World {
     pending: RefCell<Vec<Pending>>,
     kept: RefCell<Vec<Kept>>,
     /// What the backend has done to clients, without an answer.
-    deeds: RefCell<Vec<Pin<Box<dyn Future<Output = Result<(), Unanswered>>>>>>,
+    deeds: RefCell<Vec<Later<Result<(), Unanswered>>>>,
     /// Channels that the backend publishes to soon.
     planned: RefCell<Vec<usize>>,
     connected: Cell<usize>,

@@ -156,7 +156,6 @@ impl Core {
         let keepalive = Keepalive::new(self.time.ms, times, self.random.u64(..));
         tracing::debug!(%conn, client = %key, name = &*connect.name, version = &*connect.version, "connected");
         let ttl = self.connection_ttl(conn);
-        let data = data.as_deref();
         let connection = self.slots.get_mut(conn).expect("its command is carried out");
         // Pings in control frames are no business of the SDK.
         let as_messages = !connection.protocol.has_frame_pings();

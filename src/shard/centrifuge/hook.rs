@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::super::Core;
 use super::super::slots::Until;
 use super::client::{Pending, Slot};
-use super::command::Outcome;
+use super::command::{Outcome, check_name};
 use crate::id::{ClientKey, ConnId, ShardId};
 use crate::limits;
 use crate::mail::{Asker, AuthAsk, HookAnswer, HookAsk, Ruling};
@@ -139,7 +139,13 @@ impl Core {
                 token: connect.token.shown(),
                 name: (*connect.name).into(),
                 version: (*connect.version).into(),
-                channels: Box::default(),
+                channels: connect
+                    .subs
+                    .keys()
+                    .filter(|name| check_name(name).is_ok())
+                    .take(limits::CHANNELS_PER_CONNECTION_MAX)
+                    .map(|name| core.channel_name(name))
+                    .collect(),
                 data: connect.data.map(|data| data.get().into()),
                 // A client that gets an error is of no use any more: nobody asks again.
                 headers: core.headers.remove(&conn).unwrap_or_default(),
