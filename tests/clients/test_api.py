@@ -13,7 +13,7 @@ import centrifuge
 import pytest
 
 import gateway as gateways
-from test_centrifuge import Events, connect
+from sdk import Events, connect
 
 PATIENCE_S = gateways.PATIENCE_S
 

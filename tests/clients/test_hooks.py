@@ -12,6 +12,7 @@ import pytest
 
 import gateway as gateways
 import wire
+from sdk import Events, connect
 
 PATIENCE_S = gateways.PATIENCE_S
 HOOKS = ["connect", "subscribe", "publish", "rpc", "refresh", "sub_refresh"]
@@ -91,35 +92,8 @@ def backend():
     started.stop()
 
 
-class Events(centrifuge.ClientEventHandler, centrifuge.SubscriptionEventHandler):
-    """Collects what the SDK tells; every `on_` method puts its context into the queue."""
-
-    def __init__(self, *names):
-        self.queue = asyncio.Queue()
-        for name in names:
-            setattr(self, f"on_{name}", self._put(name))
-
-    def _put(self, name):
-        async def put(context):
-            await self.queue.put((name, context))
-
-        return put
-
-    async def next(self, name):
-        got, context = await self.queue.get()
-        assert got == name, context
-        return context
-
-
-def client_of(gateway, *names, **options):
-    events = Events(*names)
-    options |= {"min_reconnect_delay": 0.05, "proxy": None}
-    url = gateway.url("/connection/websocket")
-    return centrifuge.Client(url, events=events, **options), events
-
-
 async def connected(gateway, **options):
-    client, events = client_of(gateway, "connected", "disconnected", **options)
+    client, events = connect(gateway, "connected", "disconnected", **options)
     await client.connect()
     return client, await events.next("connected"), events
 
@@ -227,7 +201,7 @@ def test_backends_refuse_with_numbers_of_their_own(gateway, backend):
             ({"disconnect": {"code": 4999, "reason": "no"}}, 4999),
         ]:
             backend.say["connect"] = lambda _: said
-            client, events = client_of(started, "disconnected")
+            client, events = connect(started, "disconnected")
             await client.connect()
             assert (await events.next("disconnected")).code == code
 

@@ -10,7 +10,7 @@ import cent
 import centrifuge
 
 import gateway as gateways
-from test_centrifuge import Events, connect
+from sdk import Events, connect
 
 PATIENCE_S = gateways.PATIENCE_S
 

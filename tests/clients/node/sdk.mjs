@@ -10,6 +10,8 @@ import { once } from "node:events";
 import { createRequire } from "node:module";
 import { promisify } from "node:util";
 
+import { queue } from "./events.mjs";
+
 // Found through NODE_PATH, which `import` does not look at.
 const require = createRequire(import.meta.url);
 const { Centrifuge } = require("centrifuge");
@@ -31,24 +33,6 @@ function connect(websocket = WebSocket) {
   });
   client.connect();
   return client;
-}
-
-// The events of an emitter as they come: `next()` waits for one.
-function queue(emitter, ...names) {
-  const arrived = [];
-  const waiting = [];
-  for (const name of names) {
-    emitter.on(name, (context) => {
-      const take = waiting.shift();
-      if (take) take([name, context]);
-      else arrived.push([name, context]);
-    });
-  }
-  return async (name) => {
-    const event = arrived.shift() ?? (await new Promise((resolve) => waiting.push(resolve)));
-    assert.equal(event[0], name, JSON.stringify(event));
-    return event[1];
-  };
 }
 
 async function post(channel, data) {

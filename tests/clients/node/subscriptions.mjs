@@ -10,6 +10,8 @@ import { createHmac } from "node:crypto";
 import { createRequire } from "node:module";
 import { promisify } from "node:util";
 
+import { queue } from "./events.mjs";
+
 // Found through NODE_PATH, which `import` does not look at.
 const require = createRequire(import.meta.url);
 const { Centrifuge } = require("centrifuge");
@@ -57,24 +59,6 @@ function client(claims) {
     minReconnectDelay: 20,
     maxReconnectDelay: 100,
   });
-}
-
-// The events of an emitter as they come: `next()` waits for one.
-function queue(emitter, ...names) {
-  const arrived = [];
-  const waiting = [];
-  for (const name of names) {
-    emitter.on(name, (context) => {
-      const take = waiting.shift();
-      if (take) take([name, context]);
-      else arrived.push([name, context]);
-    });
-  }
-  return async (name) => {
-    const event = arrived.shift() ?? (await new Promise((resolve) => waiting.push(resolve)));
-    assert.equal(event[0], name, JSON.stringify(event));
-    return event[1];
-  };
 }
 
 async function flow() {
