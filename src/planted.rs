@@ -1,6 +1,6 @@
 //! Mistakes that a test can plant in the code to see whether the simulator finds them.
 //!
-//! Each has its one place, where the code does the wrong thing if [`is_planted`]. Without debug
+//! Each has its one place, where the code does the wrong thing if `is_planted`. Without debug
 //! assertions that is a constant `false`, and nothing of this is in the program. A leaf.
 
 /// A mistake.
