@@ -230,7 +230,9 @@ def test_a_thousand_pushes_are_compressed_a_thousand_times_whatever_the_number_o
 
 
 def test_the_sdk_for_javascript_means_the_same_by_it(gateway, node):
-    started = gateway("--dev", *COMPRESSION, "--set", "server.compression_min_size=0", "--shards", "2")
+    # As much is missed at a time as is published before the client is back.
+    settings = ["--set", "server.compression_min_size=0", "--set", "channel.history_size=1000"]
+    started = gateway("--dev", *COMPRESSION, *settings, "--shards", "2")
     # Node's `ws` offers permessage-deflate by itself.
     for mode in ["flow", "recover"]:
         node("sdk.mjs", mode, f"ws://{started.clients}", started.admin)
