@@ -237,8 +237,8 @@ def test_the_sdk_for_javascript_means_the_same_by_it(gateway, node):
     for mode in ["flow", "recover"]:
         node("sdk.mjs", mode, f"ws://{started.clients}", started.admin)
     metrics = started.metrics()
-    # Nothing is compressed while nobody is there.
-    assert metrics.total("tidegate_messages_compressed_total") > 500
+    # Nothing is compressed while nobody is there: of 1,000, up to 201 behind each of three kills.
+    assert metrics.total("tidegate_messages_compressed_total") >= 1000 - 3 * 201
 
 
 def test_a_browser_means_the_same_by_it(gateway, browse):

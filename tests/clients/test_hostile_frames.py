@@ -51,7 +51,6 @@ def expected_code(opcode, size, masked):
 
 def test_a_length_alone_costs_nothing(gateway, figures):
     started = gateway("--dev", *SMALL)
-    memory = Memory(started.pid)
     kinds = [wire.TEXT, wire.BINARY, wire.PING]
     cases = [(o, s, m) for o in kinds for s in LENGTHS for m in (True, False)]
     slowest = 0
@@ -73,6 +72,9 @@ def test_a_length_alone_costs_nothing(gateway, figures):
                 assert await close_code(client) == code, (opcode, size, masked)
                 slowest = max(slowest, time.monotonic() - sent_at)
 
+    # Once for all that is set aside when it is first needed.
+    asyncio.run(run())
+    memory = Memory(started.pid)
     asyncio.run(run())
     started.wait_for_connections(0)
     assert memory.peak_growth() < MIB
