@@ -125,12 +125,18 @@ async function recover() {
   // More are published before it is back than one batch of a shard's work, fewer than recovery
   // hands out.
   const KILLS = [100, 400, 700];
+  let noticed;
   for (let n = 0; n < COUNT; n += 1) {
     if (KILLS.includes(n)) {
+      noticed = once(subscription, "subscribing");
       sockets.at(-1).terminate();
     }
     await publisher.publish("stream", n);
-    if (KILLS.includes(n - 200)) await subscription.ready(5000);
+    if (KILLS.includes(n - 200)) {
+      // A client that inflates notices late, and until then it still says that it is subscribed.
+      await noticed;
+      await subscription.ready(5000);
+    }
   }
   const last = await subscription.history({ limit: 0 });
   assert.equal(last.offset, COUNT);
