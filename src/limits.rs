@@ -4,9 +4,11 @@
 
 mod hooks;
 mod notices;
+mod slots;
 
 pub use hooks::*;
 pub use notices::*;
+pub use slots::*;
 
 /// Connections of one process, default. A table slot costs nothing until it is used; the bound
 /// keeps a storm from eating the memory that served clients need.

@@ -116,7 +116,8 @@ impl Pause {
                 %error,
                 pause_ms = self.last.as_millis(),
                 "accepting new clients pauses; connected clients are served on. \
-                 When open files ran out, raise the limit (ulimit -n)"
+                 When open files ran out, raise the limit (ulimit -n); where table slots work \
+                 (tidegate doctor), more of server.shards do as well"
             );
         }
         let mut stopped = shared.stopped.clone();

@@ -115,6 +115,8 @@ pub struct Server {
     pub admin: SocketAddr,
     /// Shard threads.
     pub shards: NonZeroU16,
+    /// How the sockets of connections are held.
+    pub descriptors: Descriptors,
     /// Cores shards and acceptors are pinned to, in turn; never outside `sched_getaffinity`.
     /// Empty: one after another of the allowed cores.
     pub cpus: Vec<usize>,
@@ -131,6 +133,17 @@ pub struct Server {
     pub drain: Duration,
     /// `--dev`: any loopback origin and `null` accepted, demo page, everything allowed.
     pub dev: bool,
+}
+
+/// `[server] descriptors`: how the sockets of connections are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Descriptors {
+    /// By descriptors while they last, then in table slots where these work.
+    Auto,
+    /// By descriptors.
+    Ordinary,
+    /// In table slots.
+    Table,
 }
 
 /// `[server] compression`: how messages are compressed.

@@ -10,8 +10,8 @@ use super::conflict::Conflict;
 use super::error::{Allowed, ConfigError, Source, Warning};
 use super::raw::{Inputs, RawConfig};
 use super::{
-    Compression, Config, Echo, Hooks, Limits, Loaded, Log, LogFormat, Secret, Server, api_key,
-    channels, hooks, notices, origin, token,
+    Compression, Config, Descriptors, Echo, Hooks, Limits, Loaded, Log, LogFormat, Secret, Server,
+    api_key, channels, hooks, notices, origin, token,
 };
 use crate::limits;
 use crate::ws::{DecodeLimits, encode};
@@ -83,6 +83,11 @@ fn resolve_server(
         listen: typed.parsed("server.listen", Allowed::Address)?,
         admin: typed.parsed("server.admin", Allowed::Address)?,
         shards: resolve_shards(typed, if cpus.is_empty() { cores.len() } else { cpus.len() })?,
+        descriptors: match typed.word("server.descriptors", DESCRIPTORS)? {
+            "ordinary" => Descriptors::Ordinary,
+            "table" => Descriptors::Table,
+            _ => Descriptors::Auto,
+        },
         cpus,
         origins,
         trusted_proxies: typed.list("server.trusted_proxies", Allowed::Networks, network)?,
@@ -288,6 +293,8 @@ fn core_range(text: &str) -> Option<Vec<usize>> {
 fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
+
+const DESCRIPTORS: &[&str] = &["auto", "ordinary", "table"];
 
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 
 use crate::config::Limits;
-use crate::ring::{self, RingSizes, SetupError};
+use crate::ring::{self, RingSizes, SetupError, TableFault};
 
 /// What the system says. A value that could not be read is `None`.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Facts {
     pub kernel: String,
     /// What came of setting up a ring.
     pub ring: RingTrial,
+    /// Whether sockets can be held in table slots.
+    pub table: Result<(), TableFault>,
     /// What may stand between the process and a ring.
     pub barriers: RingBarriers,
     /// Soft and hard limit of open files; `u64::MAX` if there is none.
@@ -63,13 +65,15 @@ pub struct RingBarriers {
 
 impl Facts {
     /// Asks the system. Sets up one ring with the sizes of `limits` and takes it down again, which
-    /// may wait some 100 ms where locked memory is short.
+    /// may wait some 100 ms where locked memory is short. Tries table slots, which takes a second
+    /// where they do not work.
     pub(super) fn gather(limits: &Limits) -> Self {
         let files = getrlimit(Resource::Nofile);
         let unlimited = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
         Self {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             ring: try_ring(limits),
+            table: ring::probe_table(),
             barriers: RingBarriers::gather(),
             open_files: (unlimited(files.current), unlimited(files.maximum)),
             local_ports: read_line("/proc/sys/net/ipv4/ip_local_port_range").and_then(|line| {
@@ -120,9 +124,11 @@ fn try_ring(limits: &Limits) -> RingTrial {
     });
     match tried {
         Ok(()) => RingTrial::Works,
-        Err(SetupError::Refused { source, .. } | SetupError::Buffers { source, .. }) => {
-            RingTrial::Refused(source)
-        }
+        Err(
+            SetupError::Refused { source, .. }
+            | SetupError::Buffers { source, .. }
+            | SetupError::Table { source, .. },
+        ) => RingTrial::Refused(source),
         Err(SetupError::MissingOperation(name)) => RingTrial::MissingOperation(name),
     }
 }

@@ -1,10 +1,11 @@
 //! From facts to findings. Pure: the same facts and settings give the same report.
 
 use super::facts::{Facts, RingTrial};
-use super::refusal;
 use super::report::{Finding, Report, Verdict};
-use crate::config::Config;
+use super::{descriptors, refusal};
+use crate::config::{Config, Descriptors};
 use crate::limits;
+use crate::ring::TableSizes;
 
 /// Judges `facts` for a gateway with the settings of `config`.
 pub(super) fn judge(facts: &Facts, config: &Config) -> Report {
@@ -13,6 +14,7 @@ pub(super) fn judge(facts: &Facts, config: &Config) -> Report {
         Some(judge_ring(facts)),
         Some(judge_locked_memory(facts, config)),
         Some(judge_open_files(facts, config)),
+        matches!(facts.ring, RingTrial::Works).then(|| judge_table(facts, config)),
         facts.local_ports.map(judge_local_ports),
         facts.somaxconn.map(judge_backlog),
         judge_memory(facts, config),
@@ -105,32 +107,68 @@ fn judge_locked_memory(facts: &Facts, config: &Config) -> Finding {
 
 fn judge_open_files(facts: &Facts, config: &Config) -> Finding {
     let (soft, hard) = facts.open_files;
-    let shards = u64::from(config.server.shards.get());
-    let reserved = DESCRIPTORS_PROCESS + shards * DESCRIPTORS_PER_CORE;
+    let reserved = descriptors::reserved(config);
     let wanted = u64::from(config.limits.connections);
     let found = format!("soft limit {}, hard limit {}", limit_text(soft), limit_text(hard));
     let enough = wanted.saturating_add(reserved);
+    let table = descriptors::wanted_table(config, hard).filter(|_| facts.table.is_ok());
+    let or_shards = if table.is_some() { ", raise server.shards" } else { "" };
     let remedy = || {
         Some(format!(
             "ulimit -Hn {enough} as root (docker run --ulimit nofile={enough}; systemd: \
-             LimitNOFILE={enough}), or lower limits.connections"
+             LimitNOFILE={enough}){or_shards}, or lower limits.connections"
         ))
     };
-    let clients = hard.saturating_sub(reserved);
-    if clients == 0 {
+    let clients = descriptors::client_room(config, hard, table);
+    let in_slots = if table.is_some() { ", with table slots" } else { "" };
+    if hard <= reserved {
         let meaning = format!("the gateway needs {reserved} for itself; no client could connect");
         fatal("open files", found, meaning, remedy())
     } else if clients < wanted {
         let meaning = format!(
             "serve raises the soft limit to the hard one: room for about {clients} clients of the \
-             {wanted} configured"
+             {wanted} configured{in_slots}"
         );
         warning("open files", found, meaning, remedy())
     } else {
         let meaning = format!(
-            "room for the {wanted} clients configured; serve raises the soft limit to the hard one"
+            "room for the {wanted} clients configured{in_slots}; serve raises the soft limit to \
+             the hard one"
         );
         ok("open files", found, meaning)
+    }
+}
+
+/// Slots that fail are a fault only where they are asked for.
+fn judge_table(facts: &Facts, config: &Config) -> Finding {
+    let wanted = descriptors::wanted_table(config, facts.open_files.1);
+    let setting = config.server.descriptors;
+    let check = "table slots";
+    match (&facts.table, wanted) {
+        (Ok(()), None) => {
+            let meaning = match setting {
+                Descriptors::Ordinary => "not used: server.descriptors is \"ordinary\"",
+                _ => "not needed: there are descriptors for the clients configured",
+            };
+            ok(check, "work".into(), meaning.into())
+        }
+        (Ok(()), Some(TableSizes { slots, ordinary_max })) => {
+            let meaning = format!(
+                "each shard holds {ordinary_max} clients by descriptors, then {slots} in slots"
+            );
+            ok(check, "work".into(), meaning)
+        }
+        (Err(fault), None) => ok(check, format!("not usable ({fault})"), "not needed".into()),
+        (Err(fault), Some(_)) => {
+            let found = format!("not usable ({fault})");
+            let remedy = "upgrade to Linux 6.13 or newer".to_owned();
+            if setting == Descriptors::Table {
+                let meaning = "server.descriptors is \"table\"; the gateway cannot run";
+                return fatal(check, found, meaning.into(), Some(remedy));
+            }
+            let meaning = "clients are held by descriptors alone, see open files";
+            ok(check, found, meaning.into())
+        }
     }
 }
 
@@ -245,13 +283,6 @@ const KERNELS_TESTED: &[(u32, u32)] = &[(6, 1), (6, 18)];
 const RING_HEADER_BYTES: u64 = 320;
 
 const PAGE_BYTES: u64 = 4_096;
-
-/// Descriptors of the process whatever it serves: standard streams, listeners, the runtime's, and
-/// some connections of the admin port.
-const DESCRIPTORS_PROCESS: u64 = 64;
-
-/// Descriptors of a shard and its acceptor: two rings, their wake-ups, a copy of the listener.
-const DESCRIPTORS_PER_CORE: u64 = 8;
 
 /// Ports in Linux's default range, 32768 to 60999.
 const LOCAL_PORTS_USUAL: u32 = 28_232;

@@ -4,6 +4,7 @@
 //! values, so that each refusal can be tested without a machine that refuses. Changes nothing but
 //! the soft open-file limit, and that only in [`raise_open_files`].
 
+mod descriptors;
 mod facts;
 mod judge;
 mod refusal;
@@ -15,6 +16,7 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+pub use descriptors::wanted_table;
 pub use facts::Facts;
 pub use refusal::{RingRefusal, RingRefusalCause, explain_ring_refusal};
 pub use report::{Finding, Report, Verdict};

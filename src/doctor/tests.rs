@@ -8,12 +8,15 @@ use super::facts::{RingBarriers, RingTrial};
 use super::refusal::explain;
 use super::*;
 use crate::config::{self, FlagSetting, Inputs};
+use crate::limits;
+use crate::ring::{TableFault, TableSizes};
 
 /// A machine where all is well.
 fn facts() -> Facts {
     Facts {
         kernel: "6.18.44-cloud".into(),
         ring: RingTrial::Works,
+        table: Ok(()),
         barriers: RingBarriers { disabled: Some(0), ..RingBarriers::default() },
         open_files: (1_024, 2_000_000),
         local_ports: Some((32_768, 60_999)),
@@ -51,7 +54,7 @@ fn a_good_machine_is_all_ok() {
     let report = judge::judge(&facts(), &config_with(&[("server.shards", "4")]));
     assert!(report.can_run);
     assert!(report.findings.iter().all(|f| f.verdict == Verdict::Ok), "{report}");
-    assert_eq!(report.to_string().lines().count(), 7);
+    assert_eq!(report.to_string().lines().count(), 8);
 }
 
 #[test]
@@ -161,7 +164,11 @@ fn locked_memory_is_counted_as_the_kernel_counts_it() {
 fn open_files_bound_the_clients() {
     let verdict_at = |hard, connections| {
         let facts = Facts { open_files: (hard, hard), ..facts() };
-        let settings = [("server.shards", "2"), ("limits.connections", connections)];
+        let settings = [
+            ("server.shards", "2"),
+            ("server.descriptors", "ordinary"),
+            ("limits.connections", connections),
+        ];
         finding(&facts, &settings, "open files")
     };
     // 64 + 2 * 8 are reserved.
@@ -172,6 +179,56 @@ fn open_files_bound_the_clients() {
     assert_eq!(verdict_at(u64::MAX, "1000000").verdict, Verdict::Ok);
     assert!(verdict_at(256, "1000").meaning.contains("about 176 clients of the 1000"));
     assert!(verdict_at(256, "1000").remedy.unwrap().contains("ulimit -Hn 1080"));
+}
+
+#[test]
+fn table_slots_make_room_past_the_open_file_limit() {
+    let found = |table, shards, descriptors, check| {
+        let facts = Facts { open_files: (256, 256), table, ..facts() };
+        let settings = [
+            ("server.shards", shards),
+            ("server.descriptors", descriptors),
+            ("limits.connections", "1000"),
+        ];
+        finding(&facts, &settings, check)
+    };
+    let fails = || Err(TableFault::LateClose);
+    // Half of 256 - 96 for 4 shards, and 250 slots a shard.
+    let text = found(Ok(()), "4", "auto", "table slots").meaning;
+    assert_eq!(text, "each shard holds 20 clients by descriptors, then 250 in slots");
+    assert_eq!(found(Ok(()), "4", "auto", "open files").verdict, Verdict::Ok);
+    assert_eq!(found(Ok(()), "4", "table", "open files").verdict, Verdict::Ok);
+    // A table has at most as many slots as descriptors may be open.
+    let short = found(Ok(()), "3", "table", "open files");
+    assert!(short.meaning.contains("about 768 clients of the 1000"), "{}", short.meaning);
+    assert!(short.remedy.unwrap().contains("raise server.shards"));
+    // Where slots do not work, all is as without them, unless nothing else will do.
+    assert_eq!(found(fails(), "4", "auto", "open files").verdict, Verdict::Warning);
+    assert_eq!(found(fails(), "4", "auto", "table slots").verdict, Verdict::Ok);
+    assert_eq!(found(fails(), "4", "ordinary", "table slots").verdict, Verdict::Ok);
+    let fatal = found(fails(), "4", "table", "table slots");
+    assert_eq!(fatal.verdict, Verdict::Fatal);
+    assert!(fatal.found.contains("6.13"), "{}", fatal.found);
+}
+
+#[test]
+fn descriptors_are_enough_for_whom_they_are_enough() {
+    let wanted = |descriptors, connections, open_files| {
+        let settings = [
+            ("server.shards", "2"),
+            ("server.descriptors", descriptors),
+            ("limits.connections", connections),
+        ];
+        wanted_table(&config_with(&settings), open_files)
+    };
+    assert_eq!(wanted("auto", "176", 256), None);
+    let half = TableSizes { slots: 89, ordinary_max: 44 };
+    assert_eq!(wanted("auto", "177", 256), Some(half));
+    assert_eq!(wanted("ordinary", "177", 256), None);
+    assert_eq!(wanted("table", "10", 256), Some(TableSizes { slots: 5, ordinary_max: 0 }));
+    assert_eq!(wanted("auto", "1000000", u64::MAX), None);
+    let most = TableSizes { slots: limits::TABLE_SLOTS_MAX, ordinary_max: 0 };
+    assert_eq!(wanted("table", "4000000", u64::MAX), Some(most));
 }
 
 #[test]
@@ -196,7 +253,7 @@ fn what_cannot_be_read_is_left_out() {
     unknown.local_ports = None;
     unknown.somaxconn = None;
     unknown.memory_available = None;
-    assert_eq!(judge::judge(&unknown, &config_with(&[])).findings.len(), 4);
+    assert_eq!(judge::judge(&unknown, &config_with(&[])).findings.len(), 5);
 }
 
 #[test]

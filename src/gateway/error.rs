@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::doctor;
-use crate::ring::SetupError;
+use crate::ring::{SetupError, TableFault};
 
 /// Each says what failed, why, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,11 @@ pub enum ServeError {
         /// Why, and what mends it.
         explanation: String,
     },
+    /// Table slots are asked for and do not work.
+    #[error(
+        "cannot hold clients in table slots: {0}\n  remedy: set server.descriptors = \"auto\", and raise the limit on open files (ulimit -n) for more clients"
+    )]
+    Table(TableFault),
     /// An address could not be bound.
     #[error("cannot bind {key} = \"{address}\": {source}\n  remedy: {}", bind_remedy(source))]
     Bind {

@@ -16,10 +16,10 @@ use std::sync::mpsc;
 
 pub use error::ServeError;
 
-use crate::config::Config;
+use crate::config::{Config, Descriptors};
 use crate::doctor;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::ring::{self, RingSizes};
+use crate::ring::{self, RingSizes, TableSizes};
 use drain::Drained;
 use signals::Signals;
 use threads::Threads;
@@ -43,6 +43,7 @@ pub fn serve(mut config: Config) -> Result<(), ServeError> {
     let signals = Signals::block();
     let open_files = doctor::raise_open_files();
     ring::probe(ring_sizes(&config)).map_err(ServeError::from_ring)?;
+    let table = choose_table(&config, open_files.after)?;
     let admin = bind::admin(config.server.admin)?;
     bind::make_room(&admin, open_files.after);
     // Port 0 asks for any: the demo page is to name the one it became.
@@ -50,7 +51,7 @@ pub fn serve(mut config: Config) -> Result<(), ServeError> {
     let clients = bind::clients(config.server.listen)?;
     let (events, happened) = mpsc::channel();
     let lifecycle = Lifecycle::new();
-    let threads = Threads::start(&config, &lifecycle, admin, &events)?;
+    let threads = Threads::start(&config, table, &lifecycle, admin, &events)?;
     let listening = clients.listen()?;
     threads.accept_on(&listening)?;
     lifecycle.advance(Phase::Serving);
@@ -94,6 +95,19 @@ fn ring_sizes(config: &Config) -> RingSizes {
         cq_entries: config.limits.cq_entries,
         recv_buffers: config.limits.recv_buffers,
         recv_buffer_size: config.limits.recv_buffer_size,
+    }
+}
+
+/// The table each shard's ring gets, if descriptors are not enough or not wanted.
+fn choose_table(config: &Config, open_files: u64) -> Result<Option<TableSizes>, ServeError> {
+    let Some(sizes) = doctor::wanted_table(config, open_files) else { return Ok(None) };
+    match ring::probe_table() {
+        Ok(()) => Ok(Some(sizes)),
+        Err(fault) if config.server.descriptors == Descriptors::Auto => {
+            tracing::info!(%fault, "clients are held by descriptors alone; tidegate doctor says more");
+            Ok(None)
+        }
+        Err(fault) => Err(ServeError::Table(fault)),
     }
 }
 

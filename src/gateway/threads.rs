@@ -19,14 +19,14 @@ use crate::engine::Engine;
 use crate::id::Owners;
 use crate::lifecycle::Lifecycle;
 use crate::limits;
-use crate::mail::{self, AuthDesk, NewsPlan, Permits, Post, Request, Sender};
+use crate::mail::{self, AuthDesk, AuthPost, NewsPlan, Permits, Post, Request, Sender};
 use crate::protocol::ProtocolLimits;
 use crate::protocol::channel::Namespaces;
 use crate::protocol::hook::HookSet;
-use crate::ring::{RingFds, RingSizes, SetupError, UringDriver};
+use crate::ring::{RingFds, RingSizes, SetupError, TableSizes, UringDriver};
 use crate::session::{KeepaliveTimes, Millis};
 use crate::shard::{CompressionSettings, Shard, ShardSettings, SystemClock};
-use crate::stats::{ShardStats, Stats};
+use crate::stats::{AuthStats, ShardStats, Stats};
 
 /// The running threads and what steers them.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ impl Threads {
     /// Starts all threads and waits until each is ready. Acceptors then wait for their listener.
     pub(super) fn start(
         config: &Config,
+        table: Option<TableSizes>,
         lifecycle: &Lifecycle,
         admin: TcpListener,
         events: &mpsc::Sender<Event>,
@@ -71,8 +72,14 @@ impl Threads {
         let (stop_notices, notices_stopped) = oneshot::channel();
         let notices = start_notices(config, &mut wiring.posts, &stats, notices_stopped, events)?;
         let channels = Arc::new(config.channels.clone());
-        let plan =
-            ShardPlan { config, owners: &owners, permits: &permits, stats: &stats, channels };
+        let plan = ShardPlan {
+            config,
+            table,
+            owners: &owners,
+            permits: &permits,
+            stats: &stats,
+            channels,
+        };
         let shards = plan.start_all(wiring.posts, &cpus, events)?;
         let stop_acceptors = Stop::new();
         let plan = AcceptorPlan {
@@ -93,13 +100,7 @@ impl Threads {
             lifecycle: lifecycle.clone(),
         };
         let (stop_auth, auth_stopped) = oneshot::channel();
-        let auth = asks_auth(config).then(|| {
-            let (token, hooks) = (config.token.as_ref(), config.hooks.as_ref());
-            let auth = Auth::new(token, hooks, wiring.auth, auth_stats)
-                .map_err(ServeError::resources("the certificates to trust https addresses with"))?;
-            start_auth(auth, auth_stopped, events.clone())
-        });
-        let auth = auth.transpose()?;
+        let auth = start_auth(config, wiring.auth, auth_stats, auth_stopped, events)?;
         let (stop_control, stopped) = oneshot::channel();
         let control = start_control(control, admin, stopped, events.clone())?;
         Ok(Self {
@@ -208,6 +209,8 @@ fn spawn(
 
 struct ShardPlan<'a> {
     config: &'a Config,
+    /// The table of each ring, if sockets are held in one.
+    table: Option<TableSizes>,
     owners: &'a Owners,
     permits: &'a Permits,
     stats: &'a Stats,
@@ -234,6 +237,7 @@ impl ShardPlan<'_> {
                 index,
                 post,
                 sizes: ring_sizes(self.config),
+                table: self.table,
                 owners: self.owners.clone(),
                 permits: self.permits.clone(),
                 stats: self.stats.shards[index].clone(),
@@ -299,6 +303,7 @@ struct ShardThread {
     index: usize,
     post: Post,
     sizes: RingSizes,
+    table: Option<TableSizes>,
     owners: Owners,
     permits: Permits,
     stats: Arc<ShardStats>,
@@ -310,9 +315,15 @@ struct ShardThread {
 }
 
 impl ShardThread {
+    fn driver(&self) -> Result<UringDriver, SetupError> {
+        let mut driver = UringDriver::new(self.sizes, self.post.bell.fd().as_raw_fd())?;
+        self.table.map(|sizes| driver.register_table(sizes)).transpose()?;
+        Ok(driver)
+    }
+
     fn run(self) {
         // A receiver that is gone means that another thread could not start: the process ends.
-        let mut driver = match UringDriver::new(self.sizes, self.post.bell.fd().as_raw_fd()) {
+        let mut driver = match self.driver() {
             Ok(driver) => {
                 let _ = self.ready.send((self.index, Ok(driver.ring_fd())));
                 driver
@@ -415,17 +426,27 @@ fn start_control(
     })
 }
 
+/// Starts the thread that checks tokens and asks backends, if there is anything to ask it.
 fn start_auth(
-    auth: Auth,
+    config: &Config,
+    post: AuthPost,
+    stats: Arc<AuthStats>,
     stopped: oneshot::Receiver<()>,
-    events: mpsc::Sender<Event>,
-) -> Result<JoinHandle<()>, ServeError> {
-    spawn("auth".to_owned(), None, move || {
+    events: &mpsc::Sender<Event>,
+) -> Result<Option<JoinHandle<()>>, ServeError> {
+    if !asks_auth(config) {
+        return Ok(None);
+    }
+    let auth = Auth::new(config.token.as_ref(), config.hooks.as_ref(), post, stats)
+        .map_err(ServeError::resources("the certificates to trust https addresses with"))?;
+    let events = events.clone();
+    let body = move || {
         if let Err(error) = auth.run(stopped) {
             let error = ServeError::Thread { thread: "auth".to_owned(), cause: error.to_string() };
             let _ = events.send(Event::Failed(error));
         }
-    })
+    };
+    spawn("auth".to_owned(), None, body).map(Some)
 }
 
 /// Starts the thread that tells a backend of what happens, if one is to be told, and has the shards

@@ -110,6 +110,14 @@ pub enum SetupError {
         /// The kernel's error.
         source: io::Error,
     },
+    /// The kernel refused a table of slots for sockets.
+    #[error("the kernel refused a table of {slots} slots for sockets: {source}")]
+    Table {
+        /// Slots asked for.
+        slots: u32,
+        /// The kernel's error.
+        source: io::Error,
+    },
     /// The kernel lacks an operation the gateway needs.
     #[error("the kernel lacks the io_uring operation {0}")]
     MissingOperation(&'static str),
@@ -119,7 +127,9 @@ impl SetupError {
     /// The kernel's error, where there is one.
     pub fn io(&self) -> Option<&io::Error> {
         match self {
-            SetupError::Refused { source, .. } | SetupError::Buffers { source, .. } => Some(source),
+            SetupError::Refused { source, .. }
+            | SetupError::Buffers { source, .. }
+            | SetupError::Table { source, .. } => Some(source),
             SetupError::MissingOperation(_) => None,
         }
     }

@@ -13,6 +13,8 @@ mod buffers;
 pub mod fault;
 pub mod fd;
 mod setup;
+mod table;
+mod table_probe;
 mod token;
 mod uring;
 
@@ -21,6 +23,8 @@ use std::time::Duration;
 
 pub use fault::{Fault, SetupError};
 pub use setup::{RingSizes, probe};
+pub use table::TableSizes;
+pub use table_probe::{TableFault, probe_table};
 pub use uring::UringDriver;
 
 use crate::frame::FrameBytes;

@@ -16,6 +16,10 @@ pub(super) enum Op {
     Woken = 5,
     /// A failed message to another shard's ring; the slot names the shard.
     Wake = 6,
+    /// An operation that holds a slot of the ring's table, whose number stands for the slot.
+    Slot = 7,
+    /// A socket option set before a close; says nothing.
+    Reset = 8,
 }
 
 const OP_SHIFT: u32 = 56;
@@ -45,6 +49,8 @@ pub(super) fn unpack(token: u64) -> Option<(Op, ConnId)> {
         4 => Op::Bell,
         5 => Op::Woken,
         6 => Op::Wake,
+        7 => Op::Slot,
+        8 => Op::Reset,
         _ => return None,
     };
     let slot = (token & u64::from(u32::MAX)) as u32;
@@ -58,7 +64,8 @@ mod tests {
 
     #[test]
     fn tokens_round_trip_at_their_bounds() {
-        for op in [Op::Recv, Op::Send, Op::Cancel, Op::Bell, Op::Woken, Op::Wake] {
+        use Op::*;
+        for op in [Recv, Send, Cancel, Bell, Woken, Wake, Slot, Reset] {
             for slot in [0, 1, u32::MAX] {
                 for generation in [0, 1, (1 << GENERATION_BITS) - 1] {
                     let conn = ConnId { slot, generation };

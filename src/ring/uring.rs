@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
 use super::buffers::{self, BufferRing};
 use super::fault::{EnterVerdict, Fault, SetupError, enter_verdict, recv_outcome};
 use super::setup::{self, RingSizes};
+use super::table::{File, Table, TableSizes};
 use super::token::{self, Op};
 use super::{CloseHow, Completion, Driver, DriverCounts, Lease, RingFds, Sock, fd};
 use crate::frame::FrameBytes;
@@ -24,6 +25,7 @@ pub struct UringDriver {
     ring: IoUring,
     buffers: BufferRing,
     socks: Vec<Option<SockState>>,
+    table: Table,
     /// Completions of the last wait, taken out of the shared queue so that it has room again.
     taken: VecDeque<cqueue::Entry>,
     bell: BellRead,
@@ -32,13 +34,16 @@ pub struct UringDriver {
 }
 
 struct SockState {
-    socket: OwnedFd,
+    file: File,
     generation: u32,
     /// True from `arm_recv` to the completion that says the receive ended.
     recv_armed: bool,
     /// What the kernel is sending now.
     in_flight: Option<FrameBytes>,
 }
+
+/// The socket option with which a close sends a reset and frees everything at once.
+static RESET_ON_CLOSE: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
 
 /// The read that other threads end by ringing.
 struct BellRead {
@@ -62,11 +67,22 @@ impl UringDriver {
             ring,
             buffers,
             socks: Vec::new(),
+            table: Table::none(),
             taken: VecDeque::new(),
             bell: BellRead { eventfd, count: Box::new(0), armed: false },
             peers: RingFds::from([]),
             counts: DriverCounts::default(),
         })
+    }
+
+    /// Holds sockets in slots of a table from now on, as `sizes` says. Before the first socket.
+    ///
+    /// # Errors
+    /// The kernel refused the table: it is larger than `RLIMIT_NOFILE`, or memory is short.
+    pub fn register_table(&mut self, sizes: TableSizes) -> Result<(), SetupError> {
+        assert!(self.socks.is_empty(), "the table comes before the sockets");
+        self.table = Table::register(&self.ring.submitter(), sizes)?;
+        Ok(())
     }
 
     /// The ring's descriptor: what other shards' messages aim at.
@@ -98,8 +114,9 @@ impl UringDriver {
         }
         // SAFETY: what the entry points to outlives the operation: a send's bytes lie in
         // `SockState::in_flight` until its completion, the bell's count is boxed in the driver,
-        // receives point to the registered buffers, descriptors are closed after the last
-        // completion (`close` asserts it), and the ring is dropped before all of these.
+        // receives point to the registered buffers, a socket option points to a static,
+        // descriptors are closed after the last completion (`close` asserts it), a slot is given
+        // to another socket after it (`Table` counts), and the ring is dropped before all of these.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         pushed.expect("the queue has room: it was just checked");
         self.counts.submissions += 1;
@@ -123,6 +140,21 @@ impl UringDriver {
         verdict
     }
 
+    /// Closes the socket in `slot`; its completion frees the slot.
+    fn close_slot(&mut self, slot: u32, how: CloseHow) {
+        if how == CloseHow::Reset {
+            let (level, name) = (libc::SOL_SOCKET as u32, libc::SO_LINGER as u32);
+            let value = (&raw const RESET_ON_CLOSE).cast();
+            let len = size_of::<libc::linger>() as u32;
+            let option = opcode::SetSockOpt::new(Fixed(slot), level, name, value, len).build();
+            // Done when it is submitted, hence before the close. An error leaves an ordinary one.
+            let option = option.flags(squeue::Flags::SKIP_SUCCESS);
+            self.push(option.user_data(token::pack_plain(Op::Reset, slot)));
+        }
+        let close = opcode::Close::new(Fixed(slot)).build();
+        self.push(close.user_data(token::pack_plain(Op::Slot, slot)));
+    }
+
     fn arm_bell(&mut self) {
         let address: *mut u64 = &raw mut *self.bell.count;
         let len = size_of::<u64>() as u32;
@@ -136,7 +168,11 @@ impl UringDriver {
         match op {
             Op::Recv => Some(self.reap_recv(conn, entry)),
             Op::Send => self.reap_send(conn, entry.result()),
-            Op::Cancel => None,
+            Op::Cancel | Op::Reset => None,
+            Op::Slot => {
+                self.table.release(conn.slot);
+                None
+            }
             Op::Bell => {
                 self.bell.armed = false;
                 Some(Completion::Woken)
@@ -210,8 +246,9 @@ impl Driver for UringDriver {
             self.socks.resize_with(index + 1, || None);
         }
         assert!(self.socks[index].is_none(), "a slot holds one socket");
+        let file = self.table.insert(&self.ring.submitter(), socket);
         self.socks[index] = Some(SockState {
-            socket,
+            file,
             generation: conn.generation,
             recv_armed: false,
             in_flight: None,
@@ -224,8 +261,8 @@ impl Driver for UringDriver {
         let state = self.sock(sock);
         assert!(!state.recv_armed, "a second receive on one socket");
         state.recv_armed = true;
-        let fd = Fd(state.socket.as_raw_fd());
-        let recv = opcode::RecvMulti::new(fd, buffers::GROUP).build();
+        let (fd, kind) = state.file.operand();
+        let recv = opcode::RecvMulti::new(fd, buffers::GROUP).build().flags(kind);
         self.push(recv.user_data(token::pack(Op::Recv, conn)));
     }
 
@@ -244,9 +281,11 @@ impl Driver for UringDriver {
         let rest = &bytes.as_slice()[from..];
         assert!(!rest.is_empty(), "a send of nothing");
         let rest_len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-        let send = opcode::Send::new(Fd(state.socket.as_raw_fd()), rest.as_ptr(), rest_len)
+        let (fd, kind) = state.file.operand();
+        let send = opcode::Send::new(fd, rest.as_ptr(), rest_len)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-            .build();
+            .build()
+            .flags(kind);
         state.in_flight = Some(bytes);
         self.push(send.user_data(token::pack(Op::Send, conn)));
     }
@@ -260,15 +299,29 @@ impl Driver for UringDriver {
     }
 
     fn shutdown_write(&mut self, sock: Sock) {
-        // IORING_OP_SHUTDOWN would go to a worker thread; the call itself does not block.
-        fd::shutdown_write(&self.sock(sock).socket);
+        match self.sock(sock).file {
+            // IORING_OP_SHUTDOWN would go to a worker thread; the call itself does not block.
+            File::Ordinary(ref fd) => fd::shutdown_write(fd),
+            File::Slot(slot) => {
+                // The worker looks the slot up: until then it must be this socket's.
+                self.table.hold(slot);
+                let shutdown = opcode::Shutdown::new(Fixed(slot), libc::SHUT_WR).build();
+                self.push(shutdown.user_data(token::pack_plain(Op::Slot, slot)));
+            }
+        }
     }
 
     fn close(&mut self, sock: Sock, how: CloseHow) {
         let state = self.socks[sock.index()].take().expect("the shard closes a socket once");
         assert!(!state.recv_armed && state.in_flight.is_none(), "closed with an operation alive");
-        if how == CloseHow::Reset {
-            fd::reset_on_close(&state.socket);
+        match state.file {
+            File::Ordinary(socket) => {
+                if how == CloseHow::Reset {
+                    fd::reset_on_close(&socket);
+                }
+                self.table.forget_ordinary();
+            }
+            File::Slot(slot) => self.close_slot(slot, how),
         }
     }
 

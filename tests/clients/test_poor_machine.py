@@ -15,6 +15,7 @@ import pytest
 
 import gateway as gateways
 import wire
+from scale import descriptors as descriptors_of
 from scale import raise_open_files
 
 QUIET = ["--set", "limits.ping_interval=1h"]
@@ -25,6 +26,7 @@ OPEN_FILES = 256
 # So many clients come; most of them find no descriptor and wait in the kernel's backlog.
 CROWD = 2_000
 PAUSED = "accepting new clients pauses"
+FEW = ["prlimit", f"--nofile={OPEN_FILES}:{OPEN_FILES}"]
 
 
 @pytest.mark.parametrize(
@@ -68,8 +70,8 @@ def crowd(address):
 def test_without_descriptors_served_clients_do_not_notice_and_accepting_resumes(gateway):
     # This process holds the crowd's other ends.
     raise_open_files(CROWD)
-    few = ["prlimit", f"--nofile={OPEN_FILES}:{OPEN_FILES}"]
-    started = gateway("--dev", "--shards", "2", *QUIET, wrapper=few)
+    by_descriptor = ["--set", "server.descriptors=ordinary"]
+    started = gateway("--dev", "--shards", "2", *QUIET, *by_descriptor, wrapper=FEW)
 
     async def run():
         async with asyncio.timeout(19):
@@ -110,6 +112,41 @@ def test_without_descriptors_served_clients_do_not_notice_and_accepting_resumes(
     assert min(gaps) > 0.9, f"at most one line a second, but gaps of {gaps}"
     (remedy,) = started.stderr.wait_for(PAUSED)
     assert "ulimit -n" in remedy
+
+
+@pytest.mark.parametrize("descriptors", ["auto", "table"])
+def test_past_the_open_file_limit_clients_are_held_in_table_slots(gateway, descriptors):
+    """Twenty shards on these cores, so that their tables hold more clients than may be open."""
+    raise_open_files(CROWD)
+    settings = ["--shards", "20", "--set", f"server.descriptors={descriptors}"]
+    started = gateway("--dev", *settings, *QUIET, wrapper=FEW)
+
+    async def run():
+        async with asyncio.timeout(19):
+            clients = await wire.connect_many(CROWD, started.clients, CHANNEL, 32)
+            await asyncio.to_thread(started.wait_for_connections, CROWD)
+            assert descriptors_of(started.pid) < OPEN_FILES
+            await asyncio.to_thread(started.publish, "news", 1)
+            for client in clients:
+                await client.wait_for_bytes(3)
+            # Half of them leave, and others come in their place.
+            for client in clients[::2]:
+                client.close()
+            await asyncio.to_thread(started.wait_for_connections, CROWD // 2)
+            late = await wire.connect_many(CROWD // 2, started.clients, CHANNEL, 32)
+            await asyncio.to_thread(started.publish, "news", 2)
+            for client in clients[1::2]:
+                await client.wait_for_bytes(6)
+                assert wire.messages(client.frames()) == ["1", "2"]
+            for client in late:
+                await client.wait_for_bytes(3)
+                assert wire.messages(client.frames()) == ["2"]
+            for client in clients[1::2] + late:
+                client.close()
+            await asyncio.to_thread(started.wait_for_connections, 0)
+
+    asyncio.run(run())
+    assert not started.stderr.timed(PAUSED)
 
 
 @pytest.fixture

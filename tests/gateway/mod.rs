@@ -74,10 +74,13 @@ impl Gateway {
         Self::serve(&[&["--dev"], more].concat())
     }
 
-    /// `serve` on free ports of the loopback, with `more` arguments.
+    /// `serve` on free ports of the loopback, with `more` arguments. Test programs whose name ends
+    /// in `_slots` have it hold clients in table slots.
     pub fn serve(more: &[&str]) -> Self {
         let ports = ["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"];
-        Self::start(&mut tidegate(&[&ports, more].concat()))
+        let in_slots = env!("CARGO_CRATE_NAME").ends_with("_slots");
+        let descriptors: &[&str] = if in_slots { &["--set=server.descriptors=table"] } else { &[] };
+        Self::start(&mut tidegate(&[&ports, descriptors, more].concat()))
     }
 
     /// A gateway that `command` starts; panics with its log if it does not serve.

@@ -1,5 +1,8 @@
 //! The real driver over real sockets, with a ring so small that its limits are met at once: alone
 //! on the test's thread, or under a shard on a thread of its own.
+//!
+//! Every test binary compiles all of it and uses a part, hence the allowance.
+#![allow(dead_code)]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
@@ -16,7 +19,9 @@ use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::Entry;
 use tidegate::protocol::channel::{Audience, ChannelOptions, Format, Namespaces};
 use tidegate::protocol::hook::HookSet;
-use tidegate::ring::{Completion, Driver, Lease, RecvOutcome, RingSizes, Sock, UringDriver};
+use tidegate::ring::{
+    Completion, Driver, Lease, RecvOutcome, RingSizes, Sock, TableSizes, UringDriver,
+};
 use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{CompressionSettings, Shard, ShardSettings, SystemClock};
 use tidegate::stats::ShardStats;
@@ -30,6 +35,17 @@ pub(crate) const TINY: RingSizes =
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 const RESPONSE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+
+/// A driver that holds sockets by descriptors; in slots in test programs whose name ends in
+/// `_slots`.
+fn driver(sizes: RingSizes, bell: &Bell) -> UringDriver {
+    let mut driver = UringDriver::new(sizes, bell.fd().as_raw_fd()).expect("a ring");
+    if env!("CARGO_CRATE_NAME").ends_with("_slots") {
+        let table = TableSizes { slots: 100, ordinary_max: 0 };
+        driver.register_table(table).expect("a table");
+    }
+    driver
+}
 
 /// A driver without a shard.
 pub(crate) struct Alone {
@@ -51,7 +67,7 @@ pub(crate) struct Received {
 impl Alone {
     pub(crate) fn new(sizes: RingSizes) -> Self {
         let bell = Bell::new().expect("a descriptor");
-        let driver = UringDriver::new(sizes, bell.fd().as_raw_fd()).expect("a ring");
+        let driver = driver(sizes, &bell);
         Self { driver, _bell: bell }
     }
 
@@ -140,7 +156,7 @@ pub(crate) fn start(
     let settings = settings(outbox_bytes);
     let (theirs, place) = (stats.clone(), permits.clone());
     let thread = std::thread::spawn(move || {
-        let driver = UringDriver::new(sizes, post.bell.fd().as_raw_fd()).expect("a ring");
+        let driver = driver(sizes, &post.bell);
         let mut shard = Shard::new(driver, SystemClock, post, owners, place, theirs, settings);
         shard.run().expect("the ring works");
     });

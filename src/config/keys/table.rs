@@ -39,6 +39,14 @@ pub(super) const KEYS: &[Key] = &[
         "Shard threads, 1 to 64. \"auto\" or 0: one for each allowed core.",
     ),
     key(
+        "server.descriptors",
+        Preset::Text("auto"),
+        "How the sockets of clients are held: \"ordinary\", each by a descriptor; \"table\", in slots\n\
+         of the ring of their shard, which the limit on open files does not count, at most as many\n\
+         per shard as it says; \"auto\", by descriptors while they last and then in slots, where\n\
+         limits.connections asks for more than there are and slots work (tidegate doctor).",
+    ),
+    key(
         "server.cpus",
         Preset::List(&[]),
         "Cores to pin threads to, in turn, such as [0, 1] or \"0,1\" or \"0-3\". Empty: all allowed\n\
