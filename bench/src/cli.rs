@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::descriptors::Descriptors;
 use crate::dial::Sources;
 use crate::fanout::{self, FanoutArgs};
 use crate::limit::{self, LimitArgs};
@@ -67,6 +68,11 @@ pub(crate) struct ConnectArgs {
     /// are then text that can be compressed. A server that does not agree fails the connection.
     #[arg(long)]
     pub(crate) compression: bool,
+    /// What holds open connections: descriptors, or slots of a ring's table, which the limit on
+    /// open files does not count; each thread then holds as many as that says. `connect` has
+    /// descriptors only.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) descriptors: Descriptors,
     /// Generator threads, each with a ring of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: u16,
@@ -115,6 +121,7 @@ impl ConnectArgs {
             ramp: Duration::ZERO,
             source_ip: None,
             compression: false,
+            descriptors: Descriptors::Auto,
             threads: 1,
             server_pid: None,
             server_cpu: None,

@@ -18,9 +18,9 @@ use rustix::event::EventfdFlags;
 use tidegate::frame::FrameBytes;
 use tidegate::id::ConnId;
 use tidegate::ring::{CloseHow, Completion, Driver, Fault, Lease, RecvOutcome, UringDriver};
-use tidegate::ring::{RingSizes, SetupError};
+use tidegate::ring::{RingSizes, SetupError, TableSizes};
 
-use crate::dial::Dialed;
+use crate::dial::{Dialed, Host};
 use crate::output::Meter;
 use crate::server;
 use crate::session::Protocol;
@@ -54,10 +54,12 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
-    /// Takes the connections into a new ring and arms their receives. Payloads have `size` bytes;
-    /// servers speak `protocol`, and with `compression` connections have agreed on it.
+    /// A new ring for `capacity` connections, with a table if they are to be held in slots.
+    /// Payloads have `size` bytes; servers speak `protocol`, and with `compression` connections
+    /// have agreed on it.
     pub(crate) fn new(
-        dialed: Vec<Dialed>,
+        capacity: usize,
+        table: Option<TableSizes>,
         size: usize,
         protocol: Protocol,
         compression: bool,
@@ -65,23 +67,14 @@ impl Generator {
         // The default of 50 us would make every message of a schedule late by as much.
         rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
-        let mut generator = Self {
-            driver: UringDriver::new(ring_sizes(size), bell.as_raw_fd())?,
+        Ok(Self {
+            driver: new_driver(size, table, &bell)?,
             _bell: bell,
-            traffic: Traffic::new(dialed.len(), size, protocol, compression),
-            start: Instant::now(),
-            unarmed: Vec::with_capacity(dialed.len()),
+            traffic: Traffic::new(capacity, size, protocol, compression),
+            start: Instant::now() + UNSTARTED,
+            unarmed: Vec::with_capacity(capacity),
             next_look: Instant::now(),
-        };
-        for (index, Dialed { socket, mut leftover, .. }) in (0..).zip(dialed) {
-            let conn = ConnId { slot: index, generation: 0 };
-            let sock = generator.driver.insert(conn, socket);
-            generator.traffic.add(sock);
-            generator.arm(index);
-            generator.traffic.feed(index, &mut leftover);
-            generator.traffic.pump(index, &mut generator.driver);
-        }
-        Ok(generator)
+        })
     }
 
     /// Sends `load` from `start` to the end of `window`, waits for what is still out, closes every
@@ -263,9 +256,38 @@ impl Generator {
     }
 }
 
+impl Host for Generator {
+    /// Takes the connection into the ring and arms its receive.
+    fn take(&mut self, dialed: Dialed) {
+        let Dialed { socket, mut leftover, .. } = dialed;
+        let index = self.traffic.connections.len() as u32;
+        let sock = self.driver.insert(ConnId { slot: index, generation: 0 }, socket);
+        self.traffic.add(sock);
+        self.arm(index);
+        self.traffic.feed(index, &mut leftover);
+        self.traffic.pump(index, &mut self.driver);
+    }
+
+    fn serve(&mut self) {
+        let _ = self.turn(Duration::ZERO);
+    }
+}
+
+/// A ring for payloads of `size` bytes that holds connections as `table` says. `bell` must outlive
+/// it.
+pub(crate) fn new_driver(
+    size: usize,
+    table: Option<TableSizes>,
+    bell: &OwnedFd,
+) -> Result<UringDriver, SetupError> {
+    let mut driver = UringDriver::new(ring_sizes(size), bell.as_raw_fd())?;
+    table.map(|sizes| driver.register_table(sizes)).transpose()?;
+    Ok(driver)
+}
+
 /// Sizes of the ring for payloads of `size` bytes: a receive buffer holds a whole frame where that
 /// is not too much, and there are as many as fit into [`BUFFERS_SIZE`].
-pub(crate) fn ring_sizes(size: usize) -> RingSizes {
+fn ring_sizes(size: usize) -> RingSizes {
     let frame = size + tidegate::ws::encode::HEADER_MAX;
     let recv_buffer_size = frame.next_power_of_two().clamp(2 * 1024, 64 * 1024);
     RingSizes {
@@ -275,6 +297,9 @@ pub(crate) fn ring_sizes(size: usize) -> RingSizes {
         recv_buffer_size: recv_buffer_size as u32,
     }
 }
+
+/// Until a run begins its start lies ahead, and no time of it has passed.
+pub(crate) const UNSTARTED: Duration = Duration::from_secs(24 * 3_600);
 
 /// Bytes of all receive buffers of a generator.
 const BUFFERS_SIZE: usize = 16 * 1024 * 1024;

@@ -13,6 +13,7 @@ mod connection;
 #[cfg(test)]
 #[path = "../../tests/allocations/counting.rs"]
 mod counting;
+mod descriptors;
 mod dial;
 mod echo;
 mod environment;

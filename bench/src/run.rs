@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
+use tidegate::ring::TableSizes;
+
 use crate::cli::ConnectArgs;
-use crate::dial::{self, Dialing, Opening, Place, Sources};
+use crate::descriptors::{self, TableError};
+use crate::dial::{self, Dialing, Host, LOOK_INTERVAL, Opening, Place, Sources};
 use crate::generator::{Generator, GeneratorError};
 use crate::output::{self, Collected, FileError, Meter, Sample};
 use crate::pinning::{self, PinError};
@@ -92,6 +95,8 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Pin(#[from] PinError),
     #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
     Generator(#[from] GeneratorError),
     #[error(transparent)]
     File(#[from] FileError),
@@ -105,6 +110,7 @@ pub(crate) fn run(
 ) -> Result<Outcome, RunError> {
     connect.check_session()?;
     prepare(connect)?;
+    let table = descriptors::table(connect)?;
     let observe = || observe(connect);
     let at_first = observe()?;
     let (meters, collector) =
@@ -118,7 +124,7 @@ pub(crate) fn run(
             let (start, started) = mpsc::channel();
             starts.push(start);
             let report = report.clone();
-            let body = move || generate(connect, scenario, index, report, &started, meter);
+            let body = move || generate(connect, scenario, index, table, report, &started, meter);
             threads.push(scope.spawn(body));
         }
         drop(report);
@@ -171,10 +177,18 @@ pub(crate) fn share(connect: &ConnectArgs, thread: u16) -> Range<u32> {
     before(thread)..before(thread + 1)
 }
 
-/// What one thread tells before the start.
-struct Dialed {
-    opened: u32,
-    failures: BTreeMap<String, u32>,
+/// Looks after the connections of one thread until all threads have theirs; `None`: nobody starts.
+pub(crate) fn await_start(
+    started: &mpsc::Receiver<Instant>,
+    host: &mut impl Host,
+) -> Option<Instant> {
+    loop {
+        match started.recv_timeout(LOOK_INTERVAL) {
+            Ok(start) => return Some(start),
+            Err(RecvTimeoutError::Timeout) => host.serve(),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
 }
 
 /// One thread, from its first connection to its last.
@@ -182,7 +196,8 @@ fn generate(
     connect: &ConnectArgs,
     scenario: &Scenario,
     thread: u16,
-    report: mpsc::Sender<Dialed>,
+    table: Option<TableSizes>,
+    report: mpsc::Sender<Dialing>,
     started: &mpsc::Receiver<Instant>,
     mut meter: Meter,
 ) -> Result<(), GeneratorError> {
@@ -191,14 +206,15 @@ fn generate(
     let session = &connect.session;
     let hello = session.hello(Some(session.channel()));
     let place = Place { target: &connect.url, hello: hello.as_ref() };
-    let Dialing { open, failures } =
-        dial::dial_all(&opening(connect), numbers, |_| place).map_err(GeneratorError::Dial)?;
-    let opened = open.len() as u32;
-    let generator = Generator::new(open, scenario.size, session.protocol, connect.compression)?;
-    let _ = report.send(Dialed { opened, failures });
+    let (size, compression) = (scenario.size, connect.compression);
+    let mut generator = Generator::new(numbers.len(), table, size, session.protocol, compression)?;
+    let dialing = dial::dial_all(&opening(connect), numbers, |_| place, &mut generator)
+        .map_err(GeneratorError::Dial)?;
+    let opened = dialing.opened;
+    let _ = report.send(dialing);
     drop(report);
     // No start: the run was given up.
-    let Ok(start) = started.recv() else { return Ok(()) };
+    let Some(start) = await_start(started, &mut generator) else { return Ok(()) };
     let load = match scenario.pace {
         Pace::Rate(rate) if opened > 0 => {
             Load::Open(Schedule::new(rate, thread, connect.threads, opened))

@@ -4,13 +4,14 @@
 //! Handshake `n` is due `n / rate` seconds after the start, whatever became of those before it.
 //! Connections stay open until the last handshake is done.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cli::{HandshakeArgs, Verdict, say};
-use crate::dial::{Dialed, Dialer, Dialing, Finished, IN_FLIGHT_MAX, LOOK_INTERVAL, Place};
+use crate::dial::{Dialed, Dialer, Finished, IN_FLIGHT_MAX, LOOK_INTERVAL, Place};
 use crate::generator::GeneratorError;
 use crate::output::{self, Meter};
 use crate::pinning;
@@ -52,11 +53,11 @@ pub(crate) fn measure(args: &HandshakeArgs) -> Result<(Report, Outcome), RunErro
     })?;
     // While the connections are open.
     let after = run::observe(connect)?;
-    let mut dialing = Dialing::default();
+    let mut held = Held::default();
     for part in parts {
-        dialing.open.extend(part.open);
+        held.open.extend(part.open);
         for (cause, count) in part.failures {
-            *dialing.failures.entry(cause).or_default() += count;
+            *held.failures.entry(cause).or_default() += count;
         }
     }
     let scenario = Scenario {
@@ -66,8 +67,8 @@ pub(crate) fn measure(args: &HandshakeArgs) -> Result<(Report, Outcome), RunErro
         duration,
     };
     let outcome = Outcome {
-        opened: dialing.open.len() as u32,
-        failures: dialing.failures,
+        opened: held.open.len() as u32,
+        failures: held.failures,
         dial_time: duration,
         tally: collected.tally,
         samples: collected.samples,
@@ -83,7 +84,7 @@ fn handshakes(
     thread: u16,
     start: Instant,
     mut meter: Meter,
-) -> Result<Dialing, GeneratorError> {
+) -> Result<Held, GeneratorError> {
     pinning::settle(&args.connect, thread)?;
     // The default of 50 us would make every handshake late by as much.
     rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
@@ -94,10 +95,10 @@ fn handshakes(
             .then(|| Schedule::new(args.rate, thread, args.connect.threads, 1)),
         start,
         tally: Tally::new(),
-        dialing: Dialing::default(),
+        held: Held::default(),
     };
     handshakes.due.reserve_exact(handshakes.numbers.len());
-    handshakes.dialing.open.reserve_exact(handshakes.numbers.len());
+    handshakes.held.open.reserve_exact(handshakes.numbers.len());
     let opening = run::opening(&args.connect);
     let mut dialer =
         Dialer::new(opening.sources, opening.compression).map_err(GeneratorError::Dial)?;
@@ -124,7 +125,15 @@ fn handshakes(
         handshakes.tally.cpu_ns = after - before;
     }
     meter.finish_at(end_ns, handshakes.tally);
-    Ok(handshakes.dialing)
+    Ok(handshakes.held)
+}
+
+/// What was opened, to be held until all is done.
+#[derive(Default)]
+struct Held {
+    open: Vec<Dialed>,
+    /// How many failed, by cause.
+    failures: BTreeMap<String, u32>,
 }
 
 /// What one thread has to do and has done.
@@ -137,7 +146,7 @@ struct Handshakes {
     schedule: Option<Schedule>,
     start: Instant,
     tally: Tally,
-    dialing: Dialing,
+    held: Held,
 }
 
 impl Handshakes {
@@ -189,14 +198,14 @@ impl Handshakes {
                 let raw_ns = started.elapsed().as_nanos() as u64;
                 self.tally.latency_raw.saturating_record(raw_ns);
                 self.tally.received_in_window += 1;
-                self.dialing.open.push(Dialed { leftover: Vec::new(), ..dialed });
+                self.held.open.push(Dialed { leftover: Vec::new(), ..dialed });
             }
             Err(error) => {
                 let rest = if error.is_hopeless() { self.numbers.len() as u32 } else { 0 };
                 self.tally.failed += u64::from(1 + rest);
                 // Those in flight find their due times by the place of the first.
                 self.numbers.end -= rest;
-                *self.dialing.failures.entry(error.to_string()).or_default() += 1 + rest;
+                *self.held.failures.entry(error.to_string()).or_default() += 1 + rest;
             }
         }
     }

@@ -58,17 +58,35 @@ pub(crate) struct Dialed {
 /// What came of dialing.
 #[derive(Debug, Default)]
 pub(crate) struct Dialing {
-    /// The open connections.
-    pub(crate) open: Vec<Dialed>,
+    /// How many connections were opened.
+    pub(crate) opened: u32,
     /// How many failed, by cause.
     pub(crate) failures: BTreeMap<String, u32>,
+}
+
+/// Who takes connections as they open.
+pub(crate) trait Host {
+    /// A connection is open.
+    fn take(&mut self, dialed: Dialed);
+
+    /// Looks after those taken while others are opened: a server may ping them. Does not wait. What
+    /// fails here fails again when the run begins.
+    fn serve(&mut self);
+}
+
+impl Host for Vec<Dialed> {
+    fn take(&mut self, dialed: Dialed) {
+        self.push(dialed);
+    }
+
+    fn serve(&mut self) {}
 }
 
 /// Why one connection failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
     #[error(
-        "no descriptor is left: raise the hard limit on open files (ulimit -Hn), now {limit}, or ask for fewer connections"
+        "no descriptor is left: raise the hard limit on open files (ulimit -Hn), now {limit}, ask for fewer connections, or hold them with --descriptors table, on several --threads"
     )]
     NoDescriptor { limit: u64 },
     #[error(
@@ -151,9 +169,9 @@ pub(crate) fn dial_all<'p>(
     opening: &Opening,
     numbers: Range<u32>,
     place_of: impl Fn(u32) -> Place<'p>,
+    host: &mut impl Host,
 ) -> io::Result<Dialing> {
     let mut dialing = Dialing::default();
-    dialing.open.reserve_exact(numbers.len());
     let mut dialer = Dialer::new(opening.sources, opening.compression)?;
     let start = Instant::now();
     let due = |number| start + opening.ramp.mul_f64(f64::from(number) / f64::from(opening.total));
@@ -176,9 +194,13 @@ pub(crate) fn dial_all<'p>(
             _ => LOOK_INTERVAL,
         };
         dialer.wait(timeout, |finished| match finished.result {
-            Ok(dialed) => dialing.open.push(dialed),
+            Ok(dialed) => {
+                dialing.opened += 1;
+                host.take(dialed);
+            }
             Err(error) => failed.push(error),
         })?;
+        host.serve();
         for error in failed {
             let rest = if error.is_hopeless() { numbers.end - next } else { 0 };
             next += rest;
@@ -220,8 +242,10 @@ mod tests {
         let target: Target = format!("ws://{address}/").parse().expect("a URL");
         let opening =
             Opening { total: 1_000, ramp: Duration::ZERO, sources: None, compression: false };
-        let dialing = dial_all(&opening, 0..1_000, |_| Place::from(&target)).expect("a descriptor");
-        assert!(dialing.open.is_empty());
+        let mut open = Vec::new();
+        let dialing = dial_all(&opening, 0..1_000, |_| Place::from(&target), &mut open);
+        let dialing = dialing.expect("a descriptor");
+        assert!(open.is_empty() && dialing.opened == 0);
         let refused = DialError::Refused.to_string();
         assert_eq!(dialing.failures.into_iter().collect::<Vec<_>>(), [(refused, 1_000)]);
     }

@@ -25,6 +25,8 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use tidegate::ring::TableSizes;
+
 pub(crate) use args::FanoutArgs;
 pub(crate) use message::SIZE_MIN;
 pub(crate) use outcome::FanoutReport;
@@ -40,6 +42,7 @@ use publisher::{Link, Publications, Publisher};
 use station::{Published, PublisherSocket, Station};
 
 use crate::cli::{Verdict, say};
+use crate::descriptors;
 use crate::dial::{self, DialError, Dialing, Place};
 use crate::generator::GeneratorError;
 use crate::output::{self, Meter};
@@ -78,8 +81,9 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<Verdict, FanoutError> {
 /// Runs what `args` ask for, and writes nothing but what is written while it goes on.
 pub(crate) fn measure(args: &FanoutArgs) -> Result<(Report, Outcome), FanoutError> {
     let plan = Plan::new(args)?;
-    let hall = Hall::new(args, &plan)?;
     run::prepare(&args.connect).map_err(RunError::Pin)?;
+    let table = descriptors::table(&args.connect).map_err(RunError::Table)?;
+    let hall = Hall::new(args, &plan, table)?;
     let at_first = run::observe(&args.connect).map_err(RunError::Observe)?;
     let connect = &args.connect;
     let (meters, collector) =
@@ -101,9 +105,9 @@ pub(crate) fn measure(args: &FanoutArgs) -> Result<(Report, Outcome), FanoutErro
             drop(report);
             let (mut opened, mut failures) = (0, BTreeMap::new());
             // Until every thread has said what it opened, or is gone: then nobody holds a sender.
-            for (count, causes) in reports {
-                opened += count;
-                add(&mut failures, causes);
+            for dialing in reports {
+                opened += dialing.opened;
+                add(&mut failures, dialing.failures);
             }
             let dial_time = dial_start.elapsed();
             let start = Instant::now() + hall.start_delay();
@@ -160,9 +164,9 @@ pub(crate) struct Driven {
 pub(crate) fn drive(args: &FanoutArgs, at_edge: &mut dyn FnMut()) -> Result<Driven, FanoutError> {
     assert_eq!(args.connect.threads, 1, "the calling thread is all there is");
     let plan = Plan::new(args)?;
-    let hall = Hall::new(args, &plan)?;
-    let Prepared { station, opened: (_, failures), connect_failures } = hall.prepare(0)?;
-    if let Some(cause) = failures.into_keys().chain(connect_failures.into_keys()).next() {
+    let hall = Hall::new(args, &plan, None)?;
+    let Prepared { station, dialing, connect_failures } = hall.prepare(0)?;
+    if let Some(cause) = dialing.failures.into_keys().chain(connect_failures.into_keys()).next() {
         return Err(FanoutError::Dial(cause));
     }
     let start = Instant::now() + hall.start_delay();
@@ -192,6 +196,8 @@ struct Hall<'p> {
     requests: Vec<Request>,
     greetings: Vec<String>,
     published: OnceLock<Published>,
+    /// Of each thread's ring, if it holds connections in slots.
+    table: Option<TableSizes>,
 }
 
 /// What one thread brings home.
@@ -204,15 +210,16 @@ struct Part {
 /// One thread before the start.
 struct Prepared<'p> {
     station: Station<'p>,
-    opened: Opened,
+    dialing: Dialing,
     connect_failures: BTreeMap<String, u32>,
 }
 
-/// How many connections one thread opened, and why it opened no more.
-type Opened = (u32, BTreeMap<String, u32>);
-
 impl<'p> Hall<'p> {
-    fn new(args: &'p FanoutArgs, plan: &'p Plan) -> Result<Self, GeneratorError> {
+    fn new(
+        args: &'p FanoutArgs,
+        plan: &'p Plan,
+        table: Option<TableSizes>,
+    ) -> Result<Self, GeneratorError> {
         let request = |target| {
             let key = args.api_key.as_deref();
             let request = |channel: &plan::Channel| {
@@ -234,6 +241,7 @@ impl<'p> Hall<'p> {
             },
             greetings: args.subscribe.as_ref().map(greeting).unwrap_or_default(),
             published: OnceLock::new(),
+            table,
         })
     }
 
@@ -247,15 +255,15 @@ impl<'p> Hall<'p> {
     fn attend(
         &'p self,
         thread: u16,
-        report: mpsc::Sender<Opened>,
+        report: mpsc::Sender<Dialing>,
         started: &mpsc::Receiver<Instant>,
         mut meter: Meter,
     ) -> Result<Part, GeneratorError> {
-        let Prepared { station, opened, connect_failures } = self.prepare(thread)?;
-        let _ = report.send(opened);
+        let Prepared { mut station, dialing, connect_failures } = self.prepare(thread)?;
+        let _ = report.send(dialing);
         drop(report);
         // No start: the run was given up.
-        let start = started.recv().unwrap_or_else(|_| Instant::now());
+        let start = run::await_start(started, &mut station).unwrap_or_else(Instant::now);
         let (mut cast, churned) = station.run(start, &mut meter, &mut || {})?;
         meter.finish(std::mem::replace(&mut cast.seen.tally, Tally::new()));
         let mut publications = cast.desk.publications;
@@ -276,14 +284,6 @@ impl<'p> Hall<'p> {
             0 => self.publishers()?,
             _ => Default::default(),
         };
-        let Dialing { open, failures } =
-            dial::dial_all(&opening, numbers.clone(), place_of).map_err(GeneratorError::Dial)?;
-        if let Some(closed) = &self.closed {
-            for dialed in open.iter().filter(|dialed| !plan.is_slow(dialed.number)) {
-                closed.join(plan.channel_of[dialed.number as usize]);
-            }
-        }
-        let opened = (open.len() as u32, failures);
         let churn = (args.churn > 0 && !numbers.is_empty())
             .then(|| {
                 let schedule = Schedule::new(args.churn, thread, args.connect.threads, 1);
@@ -291,9 +291,13 @@ impl<'p> Hall<'p> {
             })
             .transpose()
             .map_err(GeneratorError::Dial)?;
-        let cast = Cast::new(plan, self.closed.as_ref(), &self.requests, numbers, publishers);
-        let station = Station::new(cast, &self.greetings, churn, open, sockets, &self.published)?;
-        Ok(Prepared { station, opened, connect_failures })
+        let closed = self.closed.as_ref();
+        let cast = Cast::new(plan, closed, &self.requests, numbers.clone(), publishers);
+        let (greetings, published) = (&self.greetings, &self.published);
+        let mut station = Station::new(cast, greetings, churn, self.table, sockets, published)?;
+        let dialing = dial::dial_all(&opening, numbers, place_of, &mut station)
+            .map_err(GeneratorError::Dial)?;
+        Ok(Prepared { station, dialing, connect_failures })
     }
 
     /// Opens the connections that publish; those that fail have a place and no socket.
@@ -333,9 +337,10 @@ impl<'p> Hall<'p> {
                     target: &plan.channels[number as usize % plan.channels.len()].publish,
                     hello: plan.publisher_hello.as_ref(),
                 };
-                let dialing = dial::dial_all(&opening, 0..count.into(), place_of)
+                let mut open = Vec::new();
+                let dialing = dial::dial_all(&opening, 0..count.into(), place_of, &mut open)
                     .map_err(GeneratorError::Dial)?;
-                sockets.extend(dialing.open.into_iter().map(|dialed| PublisherSocket {
+                sockets.extend(open.into_iter().map(|dialed| PublisherSocket {
                     number: dialed.number as u16,
                     socket: dialed.socket,
                     leftover: dialed.leftover,

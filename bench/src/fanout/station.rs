@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::event::EventfdFlags;
-use tidegate::ring::Fault;
+use tidegate::ring::{Fault, TableSizes};
 use tidegate::ws::{MessageKind, encode};
 
 use super::cast::Cast;
@@ -18,8 +18,8 @@ use super::churn::{Churn, ChurnCounts};
 use super::plan::Pace;
 use super::subscriber::{End, State};
 use super::wires::{Sink, Wires};
-use crate::dial::Dialed;
-use crate::generator::GeneratorError;
+use crate::dial::{Dialed, Host};
+use crate::generator::{GeneratorError, UNSTARTED};
 use crate::output::Meter;
 use crate::server;
 use crate::traffic::REPLY_TIMEOUT;
@@ -54,12 +54,13 @@ pub(super) struct PublisherSocket {
 }
 
 impl<'p> Station<'p> {
-    /// Takes the connections into a new ring, and subscribes.
+    /// Takes those that publish into a new ring; subscribers follow as they open. With a `table`
+    /// connections are held in slots.
     pub(super) fn new(
         cast: Cast<'p>,
         greetings: &'p [String],
         churn: Option<Churn<'p>>,
-        dialed: Vec<Dialed>,
+        table: Option<TableSizes>,
         publishers: Vec<PublisherSocket>,
         published: &'p OnceLock<Published>,
     ) -> Result<Self, GeneratorError> {
@@ -71,17 +72,14 @@ impl<'p> Station<'p> {
             _ => rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?,
         };
         let mut station = Self {
-            wires: Wires::new(count, cast.plan.payload.len(), bell)?,
+            wires: Wires::new(count, cast.plan.payload.len(), table, bell)?,
             cast,
             churn,
             greetings,
-            start: Instant::now(),
+            start: Instant::now() + UNSTARTED,
             published,
             cursor: 0,
         };
-        for dialed in dialed {
-            station.open(dialed, true);
-        }
         for PublisherSocket { number, socket, mut leftover } in publishers {
             let wire = station.cast.subscribers.len() + usize::from(number);
             station.cast.publishers[usize::from(number)].ended = false;
@@ -332,6 +330,22 @@ impl<'p> Station<'p> {
             self.cast.closed.clear();
         }
         Ok(())
+    }
+}
+
+impl Host for Station<'_> {
+    /// Subscribes with the connection, which is awaited in a closed loop.
+    fn take(&mut self, dialed: Dialed) {
+        if let Some(closed) = self.cast.desk.closed
+            && !self.cast.plan.is_slow(dialed.number)
+        {
+            closed.join(self.cast.plan.channel_of[dialed.number as usize]);
+        }
+        self.open(dialed, true);
+    }
+
+    fn serve(&mut self) {
+        let _ = self.turn(Duration::ZERO);
     }
 }
 

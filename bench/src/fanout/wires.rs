@@ -4,14 +4,15 @@
 //! the ring is done with it.
 
 use std::fmt::Display;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tidegate::frame::FrameBytes;
 use tidegate::id::ConnId;
-use tidegate::ring::{CloseHow, Completion, Driver, Fault, Lease, RecvOutcome, Sock, UringDriver};
+use tidegate::ring::UringDriver;
+use tidegate::ring::{CloseHow, Completion, Driver, Fault, Lease, RecvOutcome, Sock, TableSizes};
 
-use crate::generator::{GeneratorError, ring_sizes};
+use crate::generator::{GeneratorError, new_driver};
 
 /// What the bytes of the sockets are for.
 pub(super) trait Sink {
@@ -64,11 +65,16 @@ struct Wire {
 
 impl Wires {
     /// `count` free places for messages of `size` bytes, on a new ring of the calling thread.
-    /// Who rings `bell` ends a wait.
-    pub(super) fn new(count: usize, size: usize, bell: OwnedFd) -> Result<Self, GeneratorError> {
+    /// Who rings `bell` ends a wait. With a `table` sockets are held in slots.
+    pub(super) fn new(
+        count: usize,
+        size: usize,
+        table: Option<TableSizes>,
+        bell: OwnedFd,
+    ) -> Result<Self, GeneratorError> {
         let wires = (0..count).map(|_| Wire::new()).collect();
         Ok(Self {
-            driver: UringDriver::new(ring_sizes(size), bell.as_raw_fd())?,
+            driver: new_driver(size, table, &bell)?,
             _bell: bell,
             wires,
             unarmed: Vec::with_capacity(count),

@@ -12,7 +12,10 @@ fn allocations_under(load: Load) -> usize {
     servers.into_iter().for_each(|server| steady_server::serve(server, Speech::WebSocket, vec![]));
     let window = Window { start_ns: 0, end_ns: u64::MAX };
     let mut meter = Meter::whole(window);
-    let mut generator = Generator::new(dialed, 64, Protocol::Raw, false).expect("a ring");
+    let mut generator =
+        Generator::new(dialed.len(), None, 64, Protocol::Raw, false).expect("a ring");
+    dialed.into_iter().for_each(|dialed| generator.take(dialed));
+    generator.start = Instant::now();
     generator.traffic.begin(load, window);
     for index in 0..CONNECTIONS {
         generator.traffic.pump(index, &mut generator.driver);

@@ -262,11 +262,12 @@ fn echo_of(
     let measured = move || -> Result<Sample, LimitError> {
         let opening =
             Opening { total: count, ramp: Duration::ZERO, sources: None, compression: false };
-        let dialing = dial::dial_all(&opening, 0..count, |_| Place::from(target))?;
+        let mut generator = Generator::new(count as usize, None, args.size, Protocol::Raw, false)?;
+        let place_of = |_| Place::from(target);
+        let dialing = dial::dial_all(&opening, 0..count, place_of, &mut generator)?;
         if let Some(cause) = dialing.failures.into_keys().next() {
             return Err(LimitError::Dial(cause));
         }
-        let generator = Generator::new(dialing.open, args.size, Protocol::Raw, false)?;
         let start_ns = WARM_UP.as_nanos() as u64;
         let window = Window { start_ns, end_ns: start_ns + duration.as_nanos() as u64 };
         let start = Instant::now() + START_DELAY;

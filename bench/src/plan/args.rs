@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::{ConnectArgs, HandshakeArgs, MAX_SIZE, duration};
+use crate::descriptors::Descriptors;
 use crate::dial::Sources;
 use crate::fanout::{FanoutArgs, PublishUrl};
 use crate::output::OutputArgs;
@@ -119,6 +120,7 @@ impl PlanArgs {
             ramp: Duration::ZERO,
             source_ip: self.source_ip,
             compression: false,
+            descriptors: Descriptors::Auto,
             threads: self.threads,
             pin: self.pin.clone(),
             server_pid: self.server_pid,

@@ -40,7 +40,9 @@ fn allocations_at(rate: &str, speech: Speech) -> usize {
     let cast = Cast::new(&plan, closed.as_ref(), &requests, 0..20, publishers);
     let published = OnceLock::new();
     let sockets = vec![PublisherSocket { number: 0, socket, leftover: vec![] }];
-    let mut station = Station::new(cast, &[], None, dialed, sockets, &published).expect("a ring");
+    let mut station = Station::new(cast, &[], None, None, sockets, &published).expect("a ring");
+    dialed.into_iter().for_each(|dialed| station.take(dialed));
+    station.start = Instant::now();
     let mut meter = Meter::whole(plan.window);
     let mut until = |received: u64| {
         let deadline = Instant::now() + Duration::from_secs(20);
