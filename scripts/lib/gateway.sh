@@ -68,7 +68,7 @@ start_gateway() {
     local log=$work/gateway.log
     : >"$log"
     # Without history: what is measured is delivery.
-    taskset -c "$SERVER_CPU" "$TIDEGATE_BIN" serve --dev --shards 1 \
+    taskset -c "$SERVER_CPU" "$TIDEGATE_BIN" serve --dev --shards "${SHARDS:-1}" \
         --set channel.recovery=false --set channel.history_size=0 --listen 127.0.0.1:0 --admin 127.0.0.1:0 "$@" >"$log" 2>&1 &
     gateway_pid=$!
     started+=("$gateway_pid")

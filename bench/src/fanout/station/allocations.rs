@@ -23,9 +23,6 @@ fn allocations_at(rate: &str, speech: Speech) -> usize {
     }
     let plan = Plan::new(&args).expect("a plan");
     let closed = matches!(plan.pace, Pace::Closed).then(|| ClosedLoop::new(&plan).expect("room"));
-    if let Some(closed) = &closed {
-        (0..20).for_each(|_| closed.join(0));
-    }
     let target = &plan.channels[0].publish;
     let requests = [Request::new(target, None, "bench", plan.payload.len())];
     let link = match speech {
