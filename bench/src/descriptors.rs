@@ -11,7 +11,7 @@ use crate::dial::IN_FLIGHT_MAX;
 /// What holds a connection once it is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Descriptors {
-    /// Descriptors where there are enough for all connections, else slots.
+    /// Descriptors where there are enough for all connections, or too few threads; else slots.
     #[default]
     Auto,
     /// A descriptor each.
@@ -26,7 +26,7 @@ pub(crate) enum TableError {
     #[error("connections cannot be held in table slots: {0}")]
     Fault(#[from] TableFault),
     #[error(
-        "{connections} connections are more than {limit} open files and need table slots, at most as many per thread: add --threads {threads}"
+        "{connections} connections do not fit into table slots, at most {limit} per thread here: add --threads {threads}"
     )]
     Threads { connections: u32, limit: u64, threads: u64 },
 }
@@ -35,24 +35,27 @@ pub(crate) enum TableError {
 /// as far as there are any.
 ///
 /// # Errors
-/// There are too few threads, or slots are asked for and do not work.
+/// Slots are asked for, and there are too few threads or they do not work.
 pub(crate) fn table(connect: &ConnectArgs) -> Result<Option<TableSizes>, TableError> {
     let ConnectArgs { connections, threads, .. } = *connect;
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let others = OTHERS + u64::from(threads) * (IN_FLIGHT_MAX as u64 + OTHERS_OF_THREAD);
     let enough = u64::from(connections) + others <= limit;
-    match connect.descriptors {
-        Descriptors::Ordinary => return Ok(None),
-        Descriptors::Auto if enough || probe_table().is_err() => return Ok(None),
-        Descriptors::Auto => {}
-        Descriptors::Table => probe_table()?,
-    }
     let slots = connections.div_ceil(threads.into());
-    if u64::from(slots) > limit {
-        let threads = u64::from(connections).div_ceil(limit);
-        return Err(TableError::Threads { connections, limit, threads });
+    let sizes = Some(TableSizes { slots, ordinary_max: 0 });
+    let fits = u64::from(slots) <= limit;
+    match connect.descriptors {
+        Descriptors::Auto if !enough && fits && probe_table().is_ok() => Ok(sizes),
+        Descriptors::Auto | Descriptors::Ordinary => Ok(None),
+        Descriptors::Table if fits => {
+            probe_table()?;
+            Ok(sizes)
+        }
+        Descriptors::Table => {
+            let threads = u64::from(connections).div_ceil(limit);
+            Err(TableError::Threads { connections, limit, threads })
+        }
     }
-    Ok(Some(TableSizes { slots, ordinary_max: 0 }))
 }
 
 /// Descriptors of a process beside those of its threads: standard streams, reports, `/proc`.

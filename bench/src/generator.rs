@@ -164,7 +164,9 @@ impl Generator {
         Ok(())
     }
 
-    fn turn(&mut self, timeout: Duration) -> Result<(), Fault> {
+    /// Waits and takes what came; how much that was.
+    fn turn(&mut self, timeout: Duration) -> Result<u64, Fault> {
+        let before = self.driver.counts().completions;
         self.driver.wait(Some(timeout))?;
         let now = Instant::now();
         let since_start = now.saturating_duration_since(self.start);
@@ -189,7 +191,7 @@ impl Generator {
             let driver = &mut self.driver;
             self.traffic.give_up_overdue(|traffic, index| traffic.pump(index, driver));
         }
-        Ok(())
+        Ok(self.driver.counts().completions - before)
     }
 
     fn reap_recv(&mut self, index: u32, outcome: RecvOutcome, lease: Option<Lease>, armed: bool) {
@@ -268,8 +270,11 @@ impl Host for Generator {
         self.traffic.pump(index, &mut self.driver);
     }
 
-    fn serve(&mut self) {
-        let _ = self.turn(Duration::ZERO);
+    fn serve(&mut self, timeout: Duration) {
+        let mut left = self.turn(timeout);
+        while let Ok(1..) = left {
+            left = self.turn(Duration::ZERO);
+        }
     }
 }
 

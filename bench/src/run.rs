@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, TryRecvError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +10,7 @@ use tidegate::ring::TableSizes;
 
 use crate::cli::ConnectArgs;
 use crate::descriptors::{self, TableError};
-use crate::dial::{self, Dialing, Host, LOOK_INTERVAL, Opening, Place, Sources};
+use crate::dial::{self, Dialing, Host, Opening, Place, Sources};
 use crate::generator::{Generator, GeneratorError};
 use crate::output::{self, Collected, FileError, Meter, Sample};
 use crate::pinning::{self, PinError};
@@ -183,10 +183,10 @@ pub(crate) fn await_start(
     host: &mut impl Host,
 ) -> Option<Instant> {
     loop {
-        match started.recv_timeout(LOOK_INTERVAL) {
+        match started.try_recv() {
             Ok(start) => return Some(start),
-            Err(RecvTimeoutError::Timeout) => host.serve(),
-            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => host.serve(START_DELAY / 4),
+            Err(TryRecvError::Disconnected) => return None,
         }
     }
 }

@@ -22,13 +22,20 @@ FIGURES = {}
 
 
 @pytest.fixture
-def gateway():
+def descriptors():
+    """How gateways hold their clients: server.descriptors. See forms.py."""
+    return "auto"
+
+
+@pytest.fixture
+def gateway(descriptors):
     """Starts gateways: `gateway("--dev")`. Each is ended after the test, by its own pid, and its
     exit code is checked, unless the test has ended it already."""
     started = []
 
-    def start(*arguments, wait=True, **options):
-        started.append(gateways.Gateway(*arguments, **options))
+    def start(*arguments, wait=True, environment=None, **options):
+        variables = {"TIDEGATE_SERVER_DESCRIPTORS": descriptors} | (environment or {})
+        started.append(gateways.Gateway(*arguments, environment=variables, **options))
         return started[-1].wait_until_serving() if wait else started[-1]
 
     yield start

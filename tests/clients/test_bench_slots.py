@@ -44,8 +44,8 @@ def test_more_connections_than_open_files_are_held_at_both_ends_and_all_get_what
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["--threads", "2"], "add --threads 3"),
-        (["--threads", "4", "--descriptors", "ordinary"], "--descriptors table"),
+        (["--threads", "2", "--descriptors", "table"], "add --threads 3"),
+        (["--threads", "2"], "--descriptors table, on several --threads"),
     ],
 )
 def test_what_it_takes_to_hold_more_is_said(gateway, settings, said):

@@ -15,7 +15,10 @@ import gateway as gateways
 import test_shutdown
 import wire
 from centrifuge_client import Session
+from forms import IN_BOTH_FORMS
 from scale import MIB, Memory, descriptors, raise_open_files, scale
+
+pytestmark = IN_BOTH_FORMS
 
 QUIET = ["--set", "limits.ping_interval=1h"]
 CHANNEL = "/raw?channel=news"

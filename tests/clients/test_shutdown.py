@@ -7,8 +7,11 @@ import time
 import pytest
 
 import wire
+from forms import IN_BOTH_FORMS
 from held_thread import held
 from stopped_reader import open_reader, read_to_end
+
+pytestmark = IN_BOTH_FORMS
 
 QUIET = ["--set", "limits.ping_interval=1h"]
 CHANNEL = "/raw?channel=news"

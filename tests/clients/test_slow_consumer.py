@@ -6,6 +6,9 @@ import pytest
 
 import stopped_reader
 import wire
+from forms import IN_BOTH_FORMS
+
+pytestmark = IN_BOTH_FORMS
 
 POLICIES = [
     *["--set", "namespace.oldest.slow_consumer=drop_oldest"],

@@ -4,7 +4,10 @@ import asyncio
 
 import stopped_reader
 import wire
+from forms import IN_BOTH_FORMS
 from held_thread import held
+
+pytestmark = IN_BOTH_FORMS
 
 
 def assert_counted(gateway):

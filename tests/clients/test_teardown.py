@@ -7,6 +7,9 @@ import subprocess
 
 import gateway as gateways
 import wire
+from forms import IN_BOTH_FORMS
+
+pytestmark = IN_BOTH_FORMS
 
 COUNT = 10_000
 

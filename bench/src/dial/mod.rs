@@ -69,9 +69,10 @@ pub(crate) trait Host {
     /// A connection is open.
     fn take(&mut self, dialed: Dialed);
 
-    /// Looks after those taken while others are opened: a server may ping them. Does not wait. What
-    /// fails here fails again when the run begins.
-    fn serve(&mut self);
+    /// Looks after those taken while others are opened: a server may ping them. Waits for something
+    /// to do until `timeout` has passed, then does all there is: the kernel hands over some 20
+    /// completions at a time. What fails here fails again when the run begins.
+    fn serve(&mut self, timeout: Duration);
 }
 
 impl Host for Vec<Dialed> {
@@ -79,7 +80,7 @@ impl Host for Vec<Dialed> {
         self.push(dialed);
     }
 
-    fn serve(&mut self) {}
+    fn serve(&mut self, _: Duration) {}
 }
 
 /// Why one connection failed.
@@ -200,7 +201,7 @@ pub(crate) fn dial_all<'p>(
             }
             Err(error) => failed.push(error),
         })?;
-        host.serve();
+        host.serve(Duration::ZERO);
         for error in failed {
             let rest = if error.is_hopeless() { numbers.end - next } else { 0 };
             next += rest;

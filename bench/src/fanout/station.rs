@@ -317,11 +317,12 @@ impl<'p> Station<'p> {
         self.published.get().map(|published| &published.tails[..])
     }
 
-    fn turn(&mut self, timeout: Duration) -> Result<(), Fault> {
+    /// Waits and takes what came; how much that was.
+    fn turn(&mut self, timeout: Duration) -> Result<usize, Fault> {
         self.wires.wait(timeout)?;
         let since_start = Instant::now().saturating_duration_since(self.start);
         self.cast.now_ns = u64::try_from(since_start.as_nanos()).expect("584 years");
-        self.wires.reap(&mut self.cast);
+        let count = self.wires.reap(&mut self.cast);
         for index in 0..self.cast.closed.len() {
             let wire = self.cast.closed[index];
             self.cast.bury(wire, self.tails());
@@ -329,7 +330,7 @@ impl<'p> Station<'p> {
         if self.churn.is_none() {
             self.cast.closed.clear();
         }
-        Ok(())
+        Ok(count)
     }
 }
 
@@ -344,8 +345,11 @@ impl Host for Station<'_> {
         self.open(dialed, true);
     }
 
-    fn serve(&mut self) {
-        let _ = self.turn(Duration::ZERO);
+    fn serve(&mut self, timeout: Duration) {
+        let mut left = self.turn(timeout);
+        while let Ok(1..) = left {
+            left = self.turn(Duration::ZERO);
+        }
     }
 }
 

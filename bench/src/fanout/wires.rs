@@ -132,10 +132,13 @@ impl Wires {
     }
 
     /// Tells `sink` what happened, at most [`HAPPENINGS_MAX`] things: the rest waits for the next
-    /// turn, so that a publication that falls due meanwhile is not held up by all of them.
-    pub(super) fn reap(&mut self, sink: &mut impl Sink) {
-        for _ in 0..HAPPENINGS_MAX {
+    /// turn, so that a publication that falls due meanwhile is not held up by all of them. How many
+    /// there were.
+    pub(super) fn reap(&mut self, sink: &mut impl Sink) -> usize {
+        let mut count = 0;
+        while count < HAPPENINGS_MAX {
             let Some(completion) = self.driver.next_completion() else { break };
+            count += 1;
             match completion {
                 Completion::Recv { conn, outcome, lease, armed } => {
                     self.reap_recv(conn.slot as usize, outcome, lease, armed, sink);
@@ -150,6 +153,7 @@ impl Wires {
         while let Some(wire) = self.unarmed.pop() {
             self.arm(wire);
         }
+        count
     }
 
     fn reap_recv(
