@@ -12,10 +12,11 @@ use crate::planted::{Bug, is_planted};
 
 /// Frames in order, with the bytes they hold.
 ///
-/// One waiting item lies inline. The queue behind it takes memory when a second one waits, and while
-/// it is short keeps it until [`Outbox::release_idle`]: where several publications come together,
-/// every one of their deliveries would take it and give it back. Frames of one connection alone
-/// (echoes, pongs, Close) are appended to one growing item, so many small ones leave in one send.
+/// One waiting item lies inline. The queue behind it takes memory when a second one waits, and
+/// keeps it, while it is short, until [`Outbox::release_idle`]: where several publications come
+/// together, every connection would take it and give it back for each turn of them. Frames of one
+/// connection alone (echoes, pongs, Close) are appended to one growing item, so many small ones
+/// leave in one send.
 #[derive(Debug, Default)]
 pub struct Outbox {
     first: Option<FrameBytes>,
