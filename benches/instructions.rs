@@ -57,8 +57,10 @@ fn decode() {
         // Not only ASCII, as people write.
         let text: String = "Grüße, 世界; a gateway pushes. ".chars().cycle().take(len).collect();
         let end = (0..=len).rev().find(|end| text.is_char_boundary(*end)).expect("0 is one");
+        let mut payload = text.into_bytes();
+        payload.truncate(end);
+        payload.resize(len, b'.');
         frame.clear();
-        let payload = [text[..end].as_bytes(), &vec![b'.'; len - end]].concat();
         encode::append_masked(&mut frame, true, Opcode::Text, &payload, [1, 2, 3, 4]);
         frame.clone()
     };
