@@ -137,7 +137,7 @@ fn hub() {
     let mut hub = Hub::new(ShardId(0), owners, HubLimits::of_one_in(1, 1 << 20), 1);
     let name: ChannelName = CHANNEL.into();
     for slot in 0..MEMBERS {
-        let member = Member { conn: ConnId { slot, generation: 0 }, subscription_index: 0 };
+        let member = Member::new(ConnId { slot, generation: 0 }, 0);
         hub.subscribe(&name, member).expect("room");
     }
     assert!(hub.poll_mail(|_| true).is_some(), "the owner is told");

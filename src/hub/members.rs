@@ -13,6 +13,15 @@ pub struct Member {
     pub conn: ConnId,
     /// Which of its subscriptions this is.
     pub subscription_index: u8,
+    /// Whether it is told who comes and goes.
+    pub wants_notices: bool,
+}
+
+impl Member {
+    /// One that is not told who comes and goes.
+    pub fn new(conn: ConnId, subscription_index: u8) -> Self {
+        Self { conn, subscription_index, wants_notices: false }
+    }
 }
 
 const _: () = assert!(crate::limits::CHANNELS_PER_CONNECTION_MAX <= u8::MAX as usize);
@@ -25,12 +34,15 @@ pub(super) struct Members {
     list: Vec<Member>,
     /// Members below it are owed the publication that is being fanned out; 0 when none is.
     cursor: usize,
+    /// Members that want notices. Where there are none, nobody is looked at for a notice.
+    wanting_notices_count: usize,
 }
 
 impl Members {
     /// Adds a member that is not owed the current publication. Returns its index.
     pub(super) fn add(&mut self, member: Member) -> u32 {
         self.list.push(member);
+        self.wanting_notices_count += usize::from(member.wants_notices);
         u32::try_from(self.list.len() - 1).expect("a shard has fewer connections")
     }
 
@@ -38,6 +50,7 @@ impl Members {
     pub(super) fn remove(&mut self, index: u32) -> Moves {
         let mut moves = [None, None];
         let mut hole = index as usize;
+        self.wanting_notices_count -= usize::from(self.list[hole].wants_notices);
         if hole < self.cursor {
             // Fill the hole from the owed part, then close the gap at the border.
             self.cursor -= 1;
@@ -71,6 +84,11 @@ impl Members {
         Some(self.list[self.cursor])
     }
 
+    /// Whether anybody wants notices.
+    pub(super) fn wants_notices(&self) -> bool {
+        self.wanting_notices_count > 0
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.list.len()
@@ -91,7 +109,8 @@ mod tests {
     use super::*;
 
     fn member(slot: u32) -> Member {
-        Member { conn: ConnId { slot, generation: 0 }, subscription_index: 0 }
+        let member = Member::new(ConnId { slot, generation: 0 }, 0);
+        Member { wants_notices: slot.is_multiple_of(3), ..member }
     }
 
     #[derive(Clone, Debug)]
@@ -150,6 +169,8 @@ mod tests {
                     prop_assert_eq!(members.list[*index as usize].conn.slot, *slot);
                 }
                 prop_assert_eq!(members.cursor, owed.len());
+                let is_wanting = |slot: &u32| slot.is_multiple_of(3);
+                prop_assert_eq!(members.wants_notices(), places.keys().any(is_wanting));
             }
         }
     }

@@ -280,6 +280,18 @@ impl Hub {
         Some(id)
     }
 
+    /// Local: starts the fan-out of a notice of `name`; `None` if nobody here wants to know. All
+    /// members are walked, those who do not want it too.
+    pub fn begin_notice(&mut self, name: &str) -> Option<ChannelId> {
+        let id = *self.by_name.get(name)?;
+        let members = &mut self.channel_mut(id).members;
+        if !members.wants_notices() {
+            return None;
+        }
+        members.begin_fan_out();
+        Some(id)
+    }
+
     /// The next member that is owed the publication; `None` when everyone has it.
     pub fn next_owed(&mut self, id: ChannelId) -> Option<Member> {
         // The channel may have been forgotten, even its index reused, since the last piece: then

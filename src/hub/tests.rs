@@ -7,7 +7,7 @@ use crate::id::ConnId;
 use crate::publication::{Draft, Payload};
 
 fn member(slot: u32) -> Member {
-    Member { conn: ConnId { slot, generation: 0 }, subscription_index: 0 }
+    Member::new(ConnId { slot, generation: 0 }, 0)
 }
 
 fn room_for(channels_max: usize) -> HubLimits {
@@ -71,6 +71,27 @@ fn a_remote_subscriber_waits_for_the_owners_answer() {
     assert_eq!(local.next_owed(id).map(|m| m.conn.slot), Some(2));
     assert_eq!(local.next_owed(id).map(|m| m.conn.slot), Some(1));
     assert_eq!(local.next_owed(id), None);
+}
+
+#[test]
+fn a_notice_walks_nobody_where_nobody_wants_it() {
+    let (_, mut hub, name) = pair();
+    let mut join = |slot, wants_notices| {
+        let ticket = hub.begin_join(&name).expect("room");
+        let place = hub.finish_join(ticket, Member { wants_notices, ..member(slot) }, |_, _| {});
+        let starts = hub.begin_notice(&name);
+        while starts.and_then(|id| hub.next_owed(id)).is_some() {}
+        (Subscription { channel: ticket.channel, place }, starts.is_some())
+    };
+    let (_, starts) = join(1, false);
+    assert!(!starts, "the only member does not want it");
+    let (wanting, starts) = join(2, true);
+    assert!(starts, "one of two wants it");
+    let (_, starts) = join(3, false);
+    assert!(starts, "it still does");
+    hub.unsubscribe(wanting, member(2));
+    assert!(hub.begin_notice(&name).is_none(), "whoever wanted it is gone");
+    assert!(hub.begin_notice("unheard of").is_none());
 }
 
 #[test]

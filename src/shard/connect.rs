@@ -82,7 +82,7 @@ impl Core {
         let mut subscriptions = Vec::with_capacity(channels.len());
         let mut waiting_count = 0;
         for (index, name) in (0u8..).zip(channels) {
-            match self.hub.subscribe(name, Member { conn, subscription_index: index }) {
+            match self.hub.subscribe(name, Member::new(conn, index)) {
                 Ok(subscription) => {
                     waiting_count += u8::from(subscription.place == Place::Waiting);
                     subscriptions.push(subscription);

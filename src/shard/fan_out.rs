@@ -61,7 +61,7 @@ impl Core {
     /// As [`Core::begin_fan_out`], for those who want to know who comes and goes.
     pub(super) fn begin_notice(&mut self, notice: &Notice) {
         debug_assert!(self.fan_out.is_none(), "one fan-out at a time");
-        let Some(channel) = self.hub.begin_fan_out(&notice.channel) else { return };
+        let Some(channel) = self.hub.begin_notice(&notice.channel) else { return };
         self.taken_len += notice.frame.len();
         let frame = FrameBytes::shared(notice.frame.clone(), channel.number(), None);
         let drop_policy = drop_policy_of(&self.options_of(&notice.channel));
@@ -170,10 +170,7 @@ impl Core {
 fn form_for(connection: &Connection, member: Member, is_publication: bool) -> Option<Form> {
     match &connection.client {
         None => is_publication.then_some(Form::Raw),
-        Some(client) => {
-            let is_wanted = is_publication || client.wants_notices(member.subscription_index);
-            is_wanted.then_some(Form::Json)
-        }
+        Some(_) => (is_publication || member.wants_notices).then_some(Form::Json),
     }
 }
 

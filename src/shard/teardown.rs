@@ -120,7 +120,7 @@ impl Core {
             if let Some(raw) = &raw {
                 self.tell_unsubscribed(raw, subscription.channel, Unsubscribed::Disconnect);
             }
-            let member = Member { conn, subscription_index: index };
+            let member = Member::new(conn, index);
             let moves = self.hub.unsubscribe(subscription, member);
             for (moved, index) in moves.into_iter().flatten() {
                 self.on_moved(moved, index);

@@ -1,45 +1,21 @@
 """Hazard: a few bytes make the gateway set aside, unpack or keep far more than they are."""
 
 import asyncio
-import functools
 import os
-import struct
 import time
-import zlib
 
 import pytest
 
 import wire
+from bombs import CONTINUATION, FINAL, OFFER, TOO_BIG, close_code, header, in_fragments, packed
 from scale import MIB, Memory, scale
 
 # One shard with few receive buffers, so that using them for the first time is no growth to speak of.
 SMALL = ["--shards", "1", "--set", "limits.receive_buffers=16", "--set", "limits.ping_interval=1h"]
 MESSAGE_LIMIT = 64 << 10
-TOO_BIG, VIOLATION, POLICY = 1009, 1002, 1008
-FINAL, COMPRESSED, CONTINUATION = 0x80, 0x40, 0
+VIOLATION, POLICY = 1002, 1008
 # What the length of a frame may claim; the gateway's limit is 64 KiB, the protocol's 2^63 - 1.
 LENGTHS = [126, MESSAGE_LIMIT + 1, MIB, 2**31, 2**32, 2**62, 2**63, 2**64 - 1]
-
-
-def header(first, size, masked=True):
-    """A frame's header with the shortest form of its length; a mask is zero."""
-    bit = 0x80 if masked else 0
-    if size < 126:
-        head = struct.pack("!BB", first, bit | size)
-    elif size < 1 << 16:
-        head = struct.pack("!BBH", first, bit | 126, size)
-    else:
-        head = struct.pack("!BBQ", first, bit | 127, size)
-    return head + bytes(4 if masked else 0)
-
-
-async def close_code(client):
-    """The code with which the gateway ends a connection."""
-    await client.wait_for_end()
-    (opcode, body) = client.frames()[-1]
-    assert opcode == wire.CLOSE, client.frames()
-    client.close()
-    return int.from_bytes(body[:2], "big")
 
 
 def expected_code(opcode, size, masked):
@@ -108,27 +84,6 @@ def test_an_announced_message_takes_no_memory_before_it_comes(gateway, figures):
     figures(f"{count} connections that announce 64 KiB hold {growth / 1024:.1f} KiB each")
 
 
-@functools.cache
-def packed(size):
-    """So many zeros, compressed as one message."""
-    squeeze = zlib.compressobj(9, wbits=-15)
-    block = bytes(MIB)
-    data = b"".join(squeeze.compress(block) for _ in range(size // MIB))
-    return (data + squeeze.flush(zlib.Z_SYNC_FLUSH))[:-4]
-
-
-def in_fragments(data, pieces):
-    """A compressed message as so many frames."""
-    step = len(data) // pieces + 1
-    frames = b""
-    for at in range(0, len(data), step):
-        part = data[at : at + step]
-        first = COMPRESSED | wire.BINARY if at == 0 else CONTINUATION
-        last = FINAL if at + step >= len(data) else 0
-        frames += header(first | last, len(part)) + part
-    return frames
-
-
 @pytest.mark.parametrize("pieces", [1, 64])
 def test_a_bomb_is_not_unpacked(gateway, figures, pieces):
     """Others' echoes go on meanwhile: each is waited for, none fails."""
@@ -139,7 +94,6 @@ def test_a_bomb_is_not_unpacked(gateway, figures, pieces):
     size = scale(256 * MIB, 1024 * MIB)
     assert len(packed(size)) < limit, "its packed form is within the limit"
     frames = in_fragments(packed(size), pieces)
-    offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 
     async def echo(client, stop):
         done = 0
@@ -154,7 +108,7 @@ def test_a_bomb_is_not_unpacked(gateway, figures, pieces):
     async def run():
         async with asyncio.timeout(60):
             other = await wire.connect(started.clients, "/echo")
-            clients = await wire.connect_many(count, started.clients, "/echo", extra=offer)
+            clients = await wire.connect_many(count, started.clients, "/echo", extra=OFFER)
             assert all("permessage-deflate" in client.head for client in clients)
             memory = Memory(started.pid)
             stop = asyncio.Event()

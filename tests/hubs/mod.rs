@@ -210,7 +210,7 @@ impl World {
 }
 
 fn member(slot: u32) -> Member {
-    Member { conn: ConnId { slot, generation: 0 }, subscription_index: 0 }
+    Member::new(ConnId { slot, generation: 0 }, 0)
 }
 
 fn client(slot: u32) -> Arc<ClientInfo> {

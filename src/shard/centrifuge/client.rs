@@ -62,7 +62,6 @@ pub(super) enum Slot {
     Member {
         channel: ChannelId,
         index: u32,
-        wants_notices: bool,
         visibility: Visibility,
         /// The client did not ask for it.
         by_server: bool,
@@ -125,11 +124,6 @@ impl Client {
             Slot::Member { index, .. } => *index = new,
             other => panic!("a member that is none: {other:?}"),
         }
-    }
-
-    /// Whether the subscription at `index` is told who comes and goes.
-    pub(in crate::shard) fn wants_notices(&self, index: u8) -> bool {
-        matches!(self.slot(index), Slot::Member { wants_notices: true, .. })
     }
 
     /// Who it is; `None` before its connect command.

@@ -203,14 +203,14 @@ impl Core {
     }
 
     fn finish_join(&mut self, conn: ConnId, index: u8, ticket: hub::JoinTicket, asked: Asked) {
-        let member = Member { conn, subscription_index: index };
+        let Asked { by, wants_notices, visibility, .. } = asked;
+        let member = Member { conn, subscription_index: index, wants_notices };
         let mut joined = Vec::new();
         let place = self.hub.finish_join(ticket, member, |member, at| joined.push((member, at)));
         let hub::Place::Member(at) = place else { unreachable!("a finished join is a member") };
         let client = self.client_mut(conn).expect("looked up by the caller");
-        let Asked { by, wants_notices, visibility, .. } = asked;
         let (channel, by_server) = (ticket.channel, by.is_server());
-        let slot = Slot::Member { channel, index: at, wants_notices, visibility, by_server };
+        let slot = Slot::Member { channel, index: at, visibility, by_server };
         client.set_slot(index, slot);
         self.stats.counters.subscriptions.add(1);
         self.settle_waiting(joined, Vec::new());
@@ -373,7 +373,7 @@ impl Core {
                     self.tell_unsubscribed(&who, channel, why);
                 }
                 let subscription = slot.subscription().expect("a member");
-                let member = Member { conn, subscription_index: index };
+                let member = Member::new(conn, index);
                 let moves = self.hub.unsubscribe(subscription, member);
                 for (moved, index) in moves.into_iter().flatten() {
                     self.on_moved(moved, index);
