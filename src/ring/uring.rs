@@ -40,6 +40,9 @@ struct SockState {
     in_flight: Option<FrameBytes>,
 }
 
+/// Every connection has one of these beside what the shard keeps of it.
+const _: () = assert!(size_of::<Option<SockState>>() <= 40);
+
 /// The read that other threads end by ringing.
 struct BellRead {
     eventfd: RawFd,
