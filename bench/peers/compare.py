@@ -7,12 +7,13 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import results
-from measure import FAILURES, measured
+from measure import measured
 from rows import ROWS
-from servers import CACHE, ROOT
+from servers import CACHE, ROOT, Unavailable
 
 # With fewer there is no figure to keep.
 ROUNDS_MIN = 20
@@ -51,9 +52,12 @@ def run(row, rounds, kept):
                 "measured": time.strftime("%Y-%m-%d", time.gmtime()),
                 "command": f"scripts/compare {rounds} {row.name}",
             } | measured(row, rounds, Path(work))
-    except FAILURES as error:
+    # Whatever went wrong, the rows that follow shall run.
+    except Exception as error:
+        if not isinstance(error, Unavailable):
+            traceback.print_exc()
         told = json.loads(file.read_text()) if file.exists() else {"row": row.name}
-        told["could_not_run"] = " ".join(str(error).split())
+        told["could_not_run"] = " ".join(str(error).split()) or repr(error)
     # Lists of figures on one line each.
     text = json.dumps(told, indent=1) + "\n"
     file.write_text(re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text))

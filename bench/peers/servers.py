@@ -86,6 +86,7 @@ class Peer(Server):
             env=os.environ | (environment or {}),
         )
         self.pid = self.process.pid
+        self.said = gateways.Lines(self.process.stdout)
         try:
             port = self.wait_for_port(port) if port else self.printed_port()
         except BaseException:
@@ -96,7 +97,7 @@ class Peer(Server):
 
     def printed_port(self):
         """The end of a line, or of the URL on it."""
-        lines = gateways.Lines(self.process.stdout).wait_for(r"(^|:)\d+/?$")
+        lines = self.said.wait_for(r"(^|:)\d+/?$")
         if not lines:
             raise Unavailable(f"{self.process.args[3]} ended before it served")
         return re.search(r"(\d+)/?$", lines[0])[1]
