@@ -168,7 +168,7 @@ class Pair:
         told = {"ratio": vars(self.ratio(kept))}
         for name in self.names:
             of = [pair[name] for pair in kept]
-            told[name] = {key: statistics.median(one[key] for one in of) for key in of[0]}
+            told[name] = {key: round(statistics.median(one[key] for one in of), 3) for key in of[0]}
             told[name]["rounds_us"] = [one["us"] for one in of]
         return told
 
