@@ -132,6 +132,10 @@ struct Entry {
     connection: Option<Connection>,
 }
 
+/// What a place in the table takes, free ones of a chunk included: nothing but its generation is
+/// beside the connection.
+const _: () = assert!(size_of::<Entry>() <= size_of::<Connection>() + 8);
+
 /// The table. A slot's generation grows each time it is taken.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
