@@ -42,11 +42,11 @@ struct SockState {
     in_flight: Option<FrameBytes>,
 }
 
-/// The socket option with which a close sends a reset and frees everything at once.
-static RESET_ON_CLOSE: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
-
 /// Every connection has one of these beside what the shard keeps of it.
 const _: () = assert!(size_of::<Option<SockState>>() <= 40);
+
+/// The socket option with which a close sends a reset and frees everything at once.
+static RESET_ON_CLOSE: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
 
 /// The read that other threads end by ringing.
 struct BellRead {
