@@ -10,6 +10,10 @@ use crate::target::Target;
 /// 28,232, and some may be taken.
 pub(crate) const PORTS_PER_SOURCE: u32 = 28_000;
 
+/// Connections from one source before the kernel is slow to find it a port: it tries every second
+/// port first, and looks at all of those in vain once they are taken.
+const PORTS_QUICKLY_FOUND: u32 = PORTS_PER_SOURCE / 2;
+
 /// IPv4 addresses of this machine to connect from, first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sources {
@@ -30,7 +34,7 @@ impl Sources {
         };
         (loopback && total > PORTS_PER_SOURCE).then(|| Self {
             first: Ipv4Addr::new(127, 0, 1, 1).into(),
-            count: total.div_ceil(PORTS_PER_SOURCE),
+            count: total.div_ceil(PORTS_QUICKLY_FOUND),
         })
     }
 
@@ -77,12 +81,12 @@ mod tests {
     #[test]
     fn sources_are_spread_only_when_ports_would_run_out() {
         assert_eq!(Sources::choose(None, &local(), PORTS_PER_SOURCE), None);
-        let spread = Sources::choose(None, &local(), PORTS_PER_SOURCE + 1).expect("two");
-        let of: Vec<_> = (0..3).map(|number| spread.of(number).to_string()).collect();
-        assert_eq!(of, ["127.0.1.1", "127.0.1.2", "127.0.1.1"]);
+        let spread = Sources::choose(None, &local(), PORTS_PER_SOURCE + 1).expect("three");
+        let of: Vec<_> = (0..4).map(|number| spread.of(number).to_string()).collect();
+        assert_eq!(of, ["127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.1"]);
         let outside: Target = "ws://192.0.2.1:1/".parse().expect("a URL");
         assert_eq!(Sources::choose(None, &outside, 1_000_000), None);
-        let most = Sources::choose(None, &local(), 254 * PORTS_PER_SOURCE).expect("254");
+        let most = Sources::choose(None, &local(), 127 * PORTS_PER_SOURCE).expect("254");
         assert_eq!(most.of(253), Ipv4Addr::new(127, 0, 1, 254));
     }
 
