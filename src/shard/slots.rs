@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::centrifuge::Client;
 use super::timers::Tick;
+use crate::chunks::{CHUNK_LEN, Chunks};
 use crate::hub::Subscription;
 use crate::id::{ConnId, GENERATION_BITS, ShardId};
 use crate::limits;
@@ -12,9 +13,6 @@ use crate::planted::{Bug, is_planted};
 use crate::protocol::Protocol;
 use crate::ring::{CloseHow, Sock};
 use crate::session::{Millis, Session};
-
-/// Connections per chunk: chunks are allocated as the table grows and never move.
-const CHUNK_LEN: usize = 256;
 
 /// Everything a shard keeps of one connection.
 #[derive(Debug)]
@@ -135,7 +133,7 @@ struct Entry {
 /// The table. A slot's generation grows each time it is taken.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    chunks: Vec<Box<[Entry]>>,
+    entries: Chunks<Entry>,
     free: Vec<u32>,
     len: usize,
 }
@@ -184,7 +182,7 @@ impl Slots {
 
     /// The next connection at or after slot `from`.
     pub(super) fn next_from(&mut self, from: u32) -> Option<ConnId> {
-        let capacity = (self.chunks.len() * CHUNK_LEN) as u32;
+        let capacity = self.entries.len() as u32;
         (from..capacity).find_map(|slot| {
             let entry = self.entry_mut(slot)?;
             entry.connection.as_ref()?;
@@ -200,7 +198,7 @@ impl Slots {
         budget: usize,
         mut visit: impl FnMut(&Connection),
     ) -> Option<usize> {
-        let capacity = self.chunks.len() * CHUNK_LEN;
+        let capacity = self.entries.len();
         let end = cursor.saturating_add(budget).min(capacity);
         for slot in cursor..end {
             let slot = u32::try_from(slot).expect("permits bound the connections");
@@ -211,15 +209,14 @@ impl Slots {
     }
 
     fn grow(&mut self) -> u32 {
-        let start = (self.chunks.len() * CHUNK_LEN) as u32;
+        let start = self.entries.len() as u32;
         assert!(start < limits::CONNECTIONS_PER_SHARD_MAX, "permits bound the connections");
-        self.chunks.push((0..CHUNK_LEN).map(|_| Entry::default()).collect());
+        self.entries.grow();
         self.free.extend((start + 1..start + CHUNK_LEN as u32).rev());
         start
     }
 
     fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry> {
-        let slot = slot as usize;
-        self.chunks.get_mut(slot / CHUNK_LEN)?.get_mut(slot % CHUNK_LEN)
+        self.entries.get_mut(slot as usize)
     }
 }
