@@ -10,9 +10,9 @@ use tidegate::ws::Decoder;
 #[test]
 fn what_every_connection_is_made_of() {
     let sizes = [
-        ("Session", size_of::<Session>(), 160),
+        ("Session", size_of::<Session>(), 136),
         ("Decoder", size_of::<Decoder>(), 48),
-        ("Outbox", size_of::<Outbox>(), 72),
+        ("Outbox", size_of::<Outbox>(), 48),
         ("Keepalive", size_of::<Keepalive>(), 16),
         ("FrameBytes", size_of::<FrameBytes>(), 24),
         ("Option<FrameBytes>", size_of::<Option<FrameBytes>>(), 24),
