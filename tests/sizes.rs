@@ -10,8 +10,8 @@ use tidegate::ws::Decoder;
 #[test]
 fn what_every_connection_is_made_of() {
     let sizes = [
-        ("Session", size_of::<Session>(), 136),
-        ("Decoder", size_of::<Decoder>(), 48),
+        ("Session", size_of::<Session>(), 120),
+        ("Decoder", size_of::<Decoder>(), 32),
         ("Outbox", size_of::<Outbox>(), 48),
         ("Keepalive", size_of::<Keepalive>(), 16),
         ("FrameBytes", size_of::<FrameBytes>(), 24),
