@@ -10,7 +10,7 @@ use tidegate::ws::Decoder;
 #[test]
 fn what_every_connection_is_made_of() {
     let sizes = [
-        ("Session", size_of::<Session>(), 120),
+        ("Session", size_of::<Session>(), 96),
         ("Decoder", size_of::<Decoder>(), 32),
         ("Outbox", size_of::<Outbox>(), 48),
         ("Keepalive", size_of::<Keepalive>(), 16),

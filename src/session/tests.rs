@@ -50,8 +50,3 @@ fn a_peer_that_goes_on_sending_is_reset() {
     assert!(!session.discard(limits::CLOSE_DISCARD_MAX));
     assert!(session.discard(1));
 }
-
-#[test]
-fn an_idle_session_is_small() {
-    assert!(size_of::<Session>() <= 208, "{}", size_of::<Session>());
-}

@@ -40,7 +40,7 @@ pub(super) struct Connection {
 }
 
 /// A larger number is paid by a million connections, whatever they speak.
-const _: () = assert!(size_of::<Connection>() <= 200);
+const _: () = assert!(size_of::<Connection>() <= 176);
 
 /// What waits while a connection is not read.
 #[derive(Debug, Default)]
