@@ -175,6 +175,13 @@ impl Slots {
         entry.connection.as_mut()
     }
 
+    /// Whose the slot is now.
+    pub(super) fn occupant(&mut self, slot: u32) -> Option<(ConnId, &mut Connection)> {
+        let entry = self.entry_mut(slot)?;
+        let connection = entry.connection.as_mut()?;
+        Some((ConnId { slot, generation: entry.generation }, connection))
+    }
+
     /// Open slots.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -183,11 +190,7 @@ impl Slots {
     /// The next connection at or after slot `from`.
     pub(super) fn next_from(&mut self, from: u32) -> Option<ConnId> {
         let capacity = self.entries.len() as u32;
-        (from..capacity).find_map(|slot| {
-            let entry = self.entry_mut(slot)?;
-            entry.connection.as_ref()?;
-            Some(ConnId { slot, generation: entry.generation })
-        })
+        (from..capacity).find_map(|slot| Some(self.occupant(slot)?.0))
     }
 
     /// Visits the connections in slots from `cursor` on, over at most `budget` slots. Returns where

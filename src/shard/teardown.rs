@@ -135,8 +135,8 @@ impl Core {
     pub(super) fn fire_timers(&mut self) {
         let now = self.time.ms;
         while let Some((tick, due)) = self.timers.take_due(now) {
-            for conn in due {
-                let Some(connection) = self.slots.get_mut(conn) else { continue };
+            for slot in due {
+                let Some((conn, connection)) = self.slots.occupant(slot) else { continue };
                 if connection.timer == tick {
                     connection.timer = u64::MAX;
                     self.on_timer(conn);
