@@ -47,12 +47,16 @@ struct Exit {
 }
 
 /// Decode state, outbox, keepalive and close state of one connection.
+///
+/// In the order of the declaration: what a delivery touches comes first, for the shard puts a border
+/// of cache lines behind the outbox.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Session {
-    decoder: Decoder,
     /// What waits to be sent.
     pub outbox: Outbox,
     state: State,
+    decoder: Decoder,
 }
 
 impl Session {
@@ -60,9 +64,9 @@ impl Session {
     pub fn new(keepalive: Keepalive, deflate: bool) -> Self {
         let new_decoder = if deflate { Decoder::with_deflate } else { Decoder::new };
         Self {
-            decoder: new_decoder(Role::Server),
             outbox: Outbox::default(),
             state: State::Open(keepalive),
+            decoder: new_decoder(Role::Server),
         }
     }
 

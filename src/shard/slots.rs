@@ -1,5 +1,6 @@
 //! The connections of one shard, in slots that never move.
 
+use std::mem::offset_of;
 use std::net::IpAddr;
 
 use super::centrifuge::Client;
@@ -12,35 +13,47 @@ use crate::mail::Publish;
 use crate::planted::{Bug, is_planted};
 use crate::protocol::Protocol;
 use crate::ring::{CloseHow, Sock};
-use crate::session::{Millis, Session};
+use crate::session::{Millis, Outbox, Session};
 
 /// Everything a shard keeps of one connection.
+///
+/// In the order of the declaration, which is that of use: a connection lies at the end of an
+/// [`Entry`], so sending touches the entry's first line of the cache, delivering and receiving the
+/// second too, and the third is for what is rare.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Connection {
-    pub(super) session: Session,
-    pub(super) protocol: Protocol,
     pub(super) sock: Sock,
+    /// Bytes of the send in flight that earlier, short sends took already.
+    pub(super) sent_len: u32,
+    pub(super) session: Session,
+    pub(super) flags: Flags,
+    pub(super) protocol: Protocol,
+    /// How the socket will be closed. `Some` from `terminate` on.
+    pub(super) terminating: Option<CloseHow>,
+    /// Subscriptions the owners have not answered; nothing is sent, the 101 neither, until 0.
+    pub(super) unregistered_count: u8,
+    /// What is known of a client of the Centrifuge protocol, and of no other; its subscriptions are
+    /// there.
+    pub(super) client: Option<Box<Client>>,
     /// Empty once it closes: nothing is delivered to it any more.
     pub(super) subscriptions: Box<[Subscription]>,
     /// What waits while the connection is not read. Boxed: rare.
     pub(super) held: Option<Box<Held>>,
-    /// What is known of a client of the Centrifuge protocol, and of no other; its subscriptions are
-    /// there.
-    pub(super) client: Option<Box<Client>>,
     /// The tick of the timer entry that counts.
     pub(super) timer: Tick,
-    /// Bytes of the send in flight that earlier, short sends took already.
-    pub(super) sent_len: u32,
     pub(super) peer: IpAddr,
-    /// Subscriptions the owners have not answered; nothing is sent, the 101 neither, until 0.
-    pub(super) unregistered_count: u8,
-    pub(super) flags: Flags,
-    /// How the socket will be closed. `Some` from `terminate` on.
-    pub(super) terminating: Option<CloseHow>,
 }
 
 /// A larger number is paid by a million connections, whatever they speak.
-const _: () = assert!(size_of::<Connection>() <= 176);
+const _: () = assert!(size_of::<Entry>() == 3 * CACHE_LINE);
+
+/// The outbox, which comes first in a session, ends the first line; what is rare begins the third.
+const _: () = {
+    let start = offset_of!(Entry, connection);
+    assert!(start + offset_of!(Connection, session) + size_of::<Outbox>() == CACHE_LINE);
+    assert!(start + offset_of!(Connection, client) == 2 * CACHE_LINE);
+};
 
 /// What waits while a connection is not read.
 #[derive(Debug, Default)]
@@ -124,11 +137,16 @@ pub(super) struct Flags {
     pub(super) ending: bool,
 }
 
+/// Three lines of the cache, none of them shared with a neighbour.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 struct Entry {
     generation: u32,
     connection: Option<Connection>,
 }
+
+/// Bytes that come into a core's cache together, on every machine this runs on.
+const CACHE_LINE: usize = 64;
 
 /// The table. A slot's generation grows each time it is taken.
 #[derive(Debug, Default)]
