@@ -21,6 +21,11 @@ impl<T: Default> Chunks<T> {
         self.chunks.get_mut(index / CHUNK_LEN)?.get_mut(index % CHUNK_LEN)
     }
 
+    /// All entries, in order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.chunks.iter_mut().flatten()
+    }
+
     /// Entries of all chunks.
     pub(crate) fn len(&self) -> usize {
         self.chunks.len() * CHUNK_LEN

@@ -12,6 +12,7 @@ use super::fault::{EnterVerdict, Fault, SetupError, enter_verdict, recv_outcome}
 use super::setup::{self, RingSizes};
 use super::token::{self, Op};
 use super::{CloseHow, Completion, Driver, DriverCounts, Lease, RingFds, Sock, fd};
+use crate::chunks::Chunks;
 use crate::frame::FrameBytes;
 use crate::id::{ConnId, ShardId};
 
@@ -23,7 +24,7 @@ pub struct UringDriver {
     // Dropped first: the kernel must be done with everything below.
     ring: IoUring,
     buffers: BufferRing,
-    socks: Vec<Option<SockState>>,
+    socks: Chunks<Option<SockState>>,
     /// Completions of the last wait, taken out of the shared queue so that it has room again.
     taken: VecDeque<cqueue::Entry>,
     bell: BellRead,
@@ -61,7 +62,7 @@ impl UringDriver {
         Ok(Self {
             ring,
             buffers,
-            socks: Vec::new(),
+            socks: Chunks::default(),
             taken: VecDeque::new(),
             bell: BellRead { eventfd, count: Box::new(0), armed: false },
             peers: RingFds::from([]),
@@ -81,12 +82,12 @@ impl UringDriver {
     }
 
     fn sock(&mut self, sock: Sock) -> &mut SockState {
-        self.socks[sock.index()].as_mut().expect("the shard names open sockets only")
+        let state = self.socks.get_mut(sock.index()).and_then(Option::as_mut);
+        state.expect("the shard names open sockets only")
     }
 
-    fn conn(&self, sock: Sock) -> ConnId {
-        let state = self.socks[sock.index()].as_ref().expect("the shard names open sockets only");
-        ConnId { slot: sock.0, generation: state.generation }
+    fn conn(&mut self, sock: Sock) -> ConnId {
+        ConnId { slot: sock.0, generation: self.sock(sock).generation }
     }
 
     /// Queues one entry; hands the queue over first when it is full.
@@ -206,16 +207,13 @@ impl Drop for UringDriver {
 impl Driver for UringDriver {
     fn insert(&mut self, conn: ConnId, socket: OwnedFd) -> Sock {
         let index = conn.slot as usize;
-        if self.socks.len() <= index {
-            self.socks.resize_with(index + 1, || None);
+        while self.socks.len() <= index {
+            self.socks.grow();
         }
-        assert!(self.socks[index].is_none(), "a slot holds one socket");
-        self.socks[index] = Some(SockState {
-            socket,
-            generation: conn.generation,
-            recv_armed: false,
-            in_flight: None,
-        });
+        let state =
+            SockState { socket, generation: conn.generation, recv_armed: false, in_flight: None };
+        let before = self.socks.get_mut(index).expect("it was just made sure of").replace(state);
+        assert!(before.is_none(), "a slot holds one socket");
         Sock(conn.slot)
     }
 
@@ -265,7 +263,8 @@ impl Driver for UringDriver {
     }
 
     fn close(&mut self, sock: Sock, how: CloseHow) {
-        let state = self.socks[sock.index()].take().expect("the shard closes a socket once");
+        let state = self.socks.get_mut(sock.index()).and_then(Option::take);
+        let state = state.expect("the shard closes a socket once");
         assert!(!state.recv_armed && state.in_flight.is_none(), "closed with an operation alive");
         if how == CloseHow::Reset {
             fd::reset_on_close(&state.socket);
