@@ -38,8 +38,9 @@ impl<T> Default for Chunks<T> {
     }
 }
 
-/// Entries of a chunk: few enough that the last chunk's unused ones do not matter.
-pub(crate) const CHUNK_LEN: usize = 256;
+/// Entries of a chunk: so many that the ends of its memory, which the allocator does not use, do not
+/// matter, and so few that the last chunk's unused ones do not either.
+pub(crate) const CHUNK_LEN: usize = 1024;
 
 #[cfg(test)]
 mod tests {
