@@ -38,7 +38,7 @@ impl<T> Default for Chunks<T> {
     }
 }
 
-/// Entries of a chunk: so many that the ends of its memory, which the allocator does not use, do not
+/// Entries of a chunk: so many that what the allocator leaves unused between two chunks does not
 /// matter, and so few that the last chunk's unused ones do not either.
 pub(crate) const CHUNK_LEN: usize = 1024;
 

@@ -48,8 +48,8 @@ struct Exit {
 
 /// Decode state, outbox, keepalive and close state of one connection.
 ///
-/// In the order of the declaration: what a delivery touches comes first, for the shard puts a border
-/// of cache lines behind the outbox.
+/// In the order of the declaration: what a delivery touches comes first, for the shard puts a
+/// border of cache lines behind the outbox.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Session {

@@ -33,8 +33,9 @@ impl Timers {
         Self { ticks: vec![Vec::new(); SPAN], filled: [0; SPAN / 64], next_tick: 0 }
     }
 
-    /// Plans a look at the connection in `slot` at `deadline` or, if that is beyond the wheel's span, before. Never
-    /// before `deadline` otherwise. Returns the tick for the connection to remember.
+    /// Plans a look at the connection in `slot` at `deadline` or, if that is beyond the wheel's
+    /// span, before. Never before `deadline` otherwise. Returns the tick for the connection to
+    /// remember.
     pub(super) fn insert(&mut self, slot: u32, deadline: Millis) -> Tick {
         let wanted = deadline.div_ceil(TICK_MS);
         let tick = wanted.clamp(self.next_tick, self.next_tick + SPAN as u64 - 1);
