@@ -68,7 +68,7 @@ fn unsafe_code_lives_in_the_named_files() {
 #[test]
 fn files_and_functions_stay_short_and_files_say_what_they_are_for() {
     let mut faults = Vec::new();
-    for file in sources(&["src", "bench", "examples", "tests", "build.rs"]) {
+    for file in sources(&["src", "bench", "benches", "examples", "tests", "build.rs"]) {
         faults.extend(text_faults(&file.text));
         faults.extend(long_functions(&file.text));
         for fault in faults.iter_mut().filter(|fault| fault.starts_with(':')) {

@@ -44,7 +44,7 @@ struct SockState {
     in_flight: Option<u32>,
 }
 
-/// Every connection pays for one.
+/// Every connection has one of these beside what the shard keeps of it.
 const _: () = assert!(size_of::<Option<SockState>>() <= 20);
 
 /// The read that other threads end by ringing.

@@ -1,6 +1,7 @@
 //! One round: two halves on two cores, read from outside while they run.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -143,24 +144,41 @@ fn observe(shared: &Shared, duration: Duration) -> Result<Sample, String> {
 
 /// Measures the least WebSocket echo, driven by the generator that drives servers.
 pub(super) fn echo_ws_minimal(args: &LimitArgs, duration: Duration) -> Result<Sample, LimitError> {
+    let serve = |listener: &TcpListener, shared: &Shared| {
+        let sockets = (0..args.connections)
+            .map(|_| Ok(wire::accept_upgraded(listener)?.0))
+            .collect::<io::Result<_>>()?;
+        echo_half::run(sockets, Framing::WebSocket, shared)
+    };
+    beside_half(args.cpus().server, serve, |address, shared| {
+        let target = format!("ws://{address}/").parse().expect("an address makes a URL");
+        echo_of(&target, args, duration, || shared.read_server())
+    })
+}
+
+/// What `measure` finds while `serve` is a server half on core `cpu`. A half that still waits for
+/// clients when nothing is measured any more is told that none come.
+fn beside_half(
+    cpu: usize,
+    serve: impl FnOnce(&TcpListener, &Shared) -> Result<(), LimitError> + Send,
+    measure: impl FnOnce(SocketAddr, &Shared) -> Result<Sample, LimitError>,
+) -> Result<Sample, LimitError> {
     let (listener, address) = wire::listen()?;
     let shared = Shared::new()?;
-    let shared = &shared;
-    let server_cpu = args.cpus().server;
     thread::scope(|scope| {
-        let server = scope.spawn(move || -> Result<(), LimitError> {
-            wire::pin(server_cpu)?;
+        let server = scope.spawn(|| {
+            wire::pin(cpu)?;
             shared.server.start();
-            let sockets = (0..args.connections)
-                .map(|_| Ok(wire::accept_upgraded(&listener)?.0))
-                .collect::<io::Result<_>>()?;
-            echo_half::run(sockets, Framing::WebSocket, shared)
+            serve(&listener, &shared)
         });
-        let target = format!("ws://{address}/").parse().expect("an address makes a URL");
-        let sample = echo_of(&target, args, duration, || shared.read_server());
+        let sample = measure(address, &shared);
         shared.stop();
-        join(server)?;
-        sample
+        wire::end_listening(&listener);
+        let served = join(server);
+        // Without clients the half fails, too: why there were none says more.
+        let sample = sample?;
+        served?;
+        Ok(sample)
     })
 }
 
@@ -178,33 +196,24 @@ pub(super) fn echo_against(
 /// Measures a ring that sends to all sockets what a publisher sends it at the rate asked for. The
 /// publisher and the subscribers are those of a fan-out, as they are for servers.
 pub(super) fn uring_send_paced(args: &LimitArgs, duration: Duration) -> Result<Sample, LimitError> {
-    let (listener, address) = wire::listen()?;
-    let shared = Shared::new()?;
-    let shared = &shared;
-    let server_cpu = args.cpus().server;
-    thread::scope(|scope| {
-        let server = scope.spawn(move || -> Result<(), LimitError> {
-            wire::pin(server_cpu)?;
-            shared.server.start();
-            let mut subscribers = Vec::new();
-            let mut publisher = None;
-            while publisher.is_none() || subscribers.len() < args.sockets as usize {
-                let (socket, path) = wire::accept_upgraded(&listener)?;
-                match &path[..] {
-                    "/publish" => publisher = Some(socket),
-                    _ => subscribers.push(socket),
-                }
+    let serve = |listener: &TcpListener, shared: &Shared| {
+        let mut subscribers = Vec::new();
+        let mut publisher = None;
+        while publisher.is_none() || subscribers.len() < args.sockets as usize {
+            let (socket, path) = wire::accept_upgraded(listener)?;
+            match &path[..] {
+                "/publish" => publisher = Some(socket),
+                _ => subscribers.push(socket),
             }
-            relay_half::run(publisher.expect("the loop ends with one"), subscribers, shared)
-        });
+        }
+        relay_half::run(publisher.expect("the loop ends with one"), subscribers, shared)
+    };
+    beside_half(args.cpus().server, serve, |address, shared| {
         let [target, publish] = ["", "publish"].map(|path| format!("ws://{address}/{path}"));
         let target = target.parse().expect("an address makes a URL");
         let publish = publish.parse().expect("an address makes a URL");
         let way = Way { target: &target, session: None, publish: &publish, size: args.size };
-        let sample = fan_of(way, args, duration, || shared.read_server());
-        shared.stop();
-        join(server)?;
-        sample
+        fan_of(way, args, duration, || shared.read_server())
     })
 }
 
@@ -383,15 +392,11 @@ mod tests {
     #[test]
     fn a_server_is_read_before_its_connections_close_however_late_that_is() {
         let args = Line::parse_from(["", "--connections=2"]).limit;
-        let (listener, address) = wire::listen().expect("a port");
-        let shared = Shared::new().expect("an eventfd");
-        let shared = &shared;
-        let sample = thread::scope(|scope| {
-            let server = scope.spawn(move || -> Result<(), LimitError> {
-                shared.server.start();
-                let accepted = (0..2).map(|_| Ok(wire::accept_upgraded(&listener)?.0));
-                echo_half::run(accepted.collect::<io::Result<_>>()?, Framing::WebSocket, shared)
-            });
+        let serve = |listener: &TcpListener, shared: &Shared| {
+            let accepted = (0..2).map(|_| Ok(wire::accept_upgraded(listener)?.0));
+            echo_half::run(accepted.collect::<io::Result<_>>()?, Framing::WebSocket, shared)
+        };
+        let sample = beside_half(args.cpus().server, serve, |address, shared| {
             let target = format!("ws://{address}/").parse().expect("a URL");
             let count = AtomicU32::new(0);
             let late = || {
@@ -401,11 +406,20 @@ mod tests {
                 }
                 shared.read_server()
             };
-            let sample = echo_of(&target, &args, Duration::from_millis(200), late);
-            shared.stop();
-            join(server).expect("it ends well");
-            sample
+            echo_of(&target, &args, Duration::from_millis(200), late)
         });
         assert!(sample.expect("it was there to be read").server.messages > 0);
+    }
+
+    /// Whoever measures may fail before all clients have connected, and the half waits for them.
+    #[test]
+    fn a_half_that_waits_for_clients_ends_when_none_come() {
+        let serve = |listener: &TcpListener, _: &Shared| {
+            wire::accept_upgraded(listener)?;
+            panic!("nobody came");
+        };
+        let cpu = Line::parse_from([""]).limit.cpus().server;
+        let sample = beside_half(cpu, serve, |_, _| Err(LimitError::Dial("no route".into())));
+        assert!(matches!(sample, Err(LimitError::Dial(_))), "{sample:?}");
     }
 }

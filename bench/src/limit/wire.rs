@@ -26,6 +26,12 @@ pub(super) fn listen() -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
+/// Ends listening: whoever waits for a client, or asks for one later, gets an error.
+pub(super) fn end_listening(listener: &TcpListener) {
+    // What it fails with says that nobody listens any more.
+    let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+}
+
 /// Takes the next client as it is.
 pub(super) fn accept(listener: &TcpListener) -> io::Result<OwnedFd> {
     let (stream, _) = listener.accept()?;

@@ -12,7 +12,9 @@ const { WebSocketServer } = createRequire(import.meta.url)("ws");
 const subscribers = new Set();
 
 function broadcast(text) {
-  for (const subscriber of subscribers) subscriber.send(text);
+  // Encoded once for all.
+  const data = Buffer.from(text);
+  for (const subscriber of subscribers) subscriber.send(data, { binary: false });
 }
 
 const http = createServer((request, response) => {

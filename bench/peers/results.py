@@ -1,0 +1,149 @@
+"""The page of figures, made from what is kept of each row; what stands outside the marks stays."""
+
+import json
+import re
+
+from rows import ROWS, MemoryRow
+
+BEGIN, END = "<!-- compare:begin -->", "<!-- compare:end -->"
+
+HEAD = f"""# Figures beside other servers
+
+{BEGIN}
+{END}
+"""
+
+INTRODUCTION = """\
+Made by `scripts/compare`. The server has one core, the load generator another. In rounds of a second
+the two servers of a row take turns, first both at the same rate (achieved within 1 %), then each as
+fast as it goes; messages are of 64 bytes, an echo goes over 100 connections, a publication to 1,000
+subscribers. A figure is the server's CPU time a message, of a fan-out a delivery, the median of its
+rounds. The ratio is the median of the pairs' ratios, with the interval that holds the true one in
+95 of 100 cases. A goal is met or missed if the whole interval says so. Cost follows how many messages
+a turn of the server's loop has: where it is Tidegate's, that stands beside it. Absolute times move by a
+quarter from hour to hour; ratios move less."""
+
+COLUMNS = [
+    "row",
+    "load",
+    "CPU a message, µs",
+    "ratio",
+    "95 %",
+    "goal",
+    "verdict",
+    "messages/s",
+    "a turn",
+]
+
+
+def write(page, kept):
+    """Renews the generated part of the page from the files of the rows."""
+    before = page.read_text() if page.exists() else HEAD
+    body = "\n\n".join(part for part in parts(kept) if part)
+    marked = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.S)
+    page.write_text(marked.sub(lambda _: f"{BEGIN}\n{body}\n{END}", before))
+
+
+def parts(kept):
+    """Of the page, in their order."""
+    told = {}
+    for row in ROWS:
+        file = kept / f"{row.name}.json"
+        told[row.name] = json.loads(file.read_text()) if file.exists() else None
+    yield INTRODUCTION
+    measured = [cells for row in ROWS for cells in row_cells(row, told[row.name])]
+    yield table(COLUMNS, measured)
+    yield memory_table(told)
+    yield notes(told)
+    yield provenance(told)
+
+
+def row_cells(row, told):
+    """A line for each load of a row."""
+    if isinstance(row, MemoryRow):
+        return
+    for load in (told or {}).get("loads", []):
+        if load["rounds"] == 0:
+            yield [row.title, load["load"], "", "", "", goal(row), "invalid", "", ""]
+            continue
+        sides = [load[name] for name in (row.subject, row.against)]
+        ratio, interval = load["ratio"]["median"], load["ratio"]["interval95"]
+        yield [
+            row.title,
+            load["load"],
+            " / ".join(f"{side['us']:.2f}" for side in sides),
+            f"{ratio:.3f}",
+            f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "too few rounds",
+            goal(row),
+            load["verdict"],
+            " / ".join(f"{side['messages_per_s']:,.0f}" for side in sides),
+            f"{load['messages_per_turn']}" if load.get("messages_per_turn") else "",
+        ]
+    if told is None or "loads" not in told:
+        yield [row.title, "", "", "", "", goal(row), "not measured", "", ""]
+
+
+def goal(row):
+    return f"{row.goal:g}" if row.goal else ""
+
+
+def memory_table(told):
+    row = next(row for row in ROWS if isinstance(row, MemoryRow))
+    known = (told[row.name] or {}).get("bytes_per_connection")
+    if known:
+        cells = [[name, f"{count:,}"] for name, count in known.items()]
+        return table(["idle connection on `/echo`", "user memory, bytes"], cells)
+
+
+def notes(told):
+    """What could not run, and rounds that did not count."""
+    lines = []
+    for name, row in told.items():
+        if row is None:
+            lines.append(f"- `{name}` has not been run: `scripts/compare 20 {name}`.")
+            continue
+        if "could_not_run" in row:
+            last = f"its figures are of {row['measured']}" if "measured" in row else "no figure yet"
+            lines.append(f"- `{name}` could not run, {last}: {row['could_not_run']}")
+        for missing, why in row.get("missing", {}).items():
+            lines.append(f"- `{name}`, {missing}: {why}")
+        for load in row.get("loads", []):
+            if invalid := load["invalid"]:
+                causes = ", ".join(f"{why} ({count})" for why, count in invalid.items())
+                counted = f"{load['rounds']} of {load['asked']} pairs of rounds count"
+                lines.append(f"- `{name}`, {load['load']}: {counted}; invalid were {causes}")
+    return "\n".join(lines)
+
+
+def provenance(told):
+    """Each row's command, day, versions and machine."""
+    cells = []
+    for row in told.values():
+        if row is None or "measured" not in row:
+            continue
+        machine = row["environment"]
+        cells.append(
+            [
+                f"`{row['command']}`",
+                row["measured"],
+                "; ".join(f"{name} {version}" for name, version in row["versions"].items()),
+                f"Linux {machine['kernel']}, {machine['cpu']}, {machine['cores']} cores",
+            ]
+        )
+    return table(["to repeat", "measured", "versions", "machine"], cells) if cells else ""
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def lines(row, told):
+    """What was found, for whoever waits."""
+    if "could_not_run" in told:
+        yield f"{row.name}: could not run: {told['could_not_run']}"
+    elif isinstance(row, MemoryRow):
+        yield f"{row.name}: {told['bytes_per_connection']}"
+    else:
+        for cells in row_cells(row, told):
+            yield f"{row.name}: " + "  ".join(cell for cell in cells[1:] if cell)

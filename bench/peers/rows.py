@@ -1,0 +1,89 @@
+"""What is compared with what, under which load, and how much it may cost."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Load:
+    """What the load generator is asked for; `kind` is what is asked of the server."""
+
+    kind: str
+    arguments: list
+    rate: int
+
+    @property
+    def name(self):
+        return f"{self.rate:,}/s" if self.rate else "saturated"
+
+
+def at_a_rate_and_saturated(kind, rate, command, connections, size=64):
+    arguments = [command, "--connections", connections, "--size", size]
+    return [Load(kind, arguments, rate), Load(kind, arguments, 0)]
+
+
+ECHO = at_a_rate_and_saturated("echo", 50_000, "echo", 100)
+BIG_ECHO = at_a_rate_and_saturated("echo", 200, "echo", 4, 1 << 20)
+FANOUT = at_a_rate_and_saturated("fanout", 100, "fanout", 1000)
+CENTRIFUGE = at_a_rate_and_saturated("centrifuge", 100, "fanout", 1000)
+
+
+@dataclass
+class Row:
+    """Two servers in turn; the figure is what the first one costs to what the second one does."""
+
+    name: str
+    title: str
+    against: str
+    loads: list
+    goal: float | None = None
+    subject: str = "tidegate"
+
+
+@dataclass
+class LimitRow:
+    """The gateway and the bare ring loop of `tidegate-bench limit`."""
+
+    name: str
+    title: str
+    kind: str
+    arguments: list
+    goal: float = 1.05
+    subject: str = "tidegate"
+    against: str = "limit"
+
+
+@dataclass
+class MemoryRow:
+    """User memory of an idle connection, for each server that echoes."""
+
+    name: str
+    title: str
+    servers: list
+
+
+ROWS = [
+    LimitRow("limit-echo", "echo / bare ring loop", "echo", []),
+    LimitRow(
+        "limit-fanout", "fan-out / bare ring", "fanout", ["--sockets", "1000", "--rate", "100"]
+    ),
+    Row("echo-gorilla", "echo / gorilla/websocket", "gorilla", ECHO, 0.6),
+    Row("echo-bun", "echo / uWebSockets (bun)", "bun", ECHO),
+    Row("echo-ws", "echo / Node ws", "ws", ECHO),
+    Row("echo-fastwebsockets", "echo / fastwebsockets on tokio", "fastwebsockets", ECHO),
+    Row("echo-tungstenite", "echo / tokio-tungstenite", "tungstenite", ECHO),
+    Row("big-bun", "echo of 1 MiB / uWebSockets (bun)", "bun", BIG_ECHO),
+    Row("library", "echo of the library / `/echo`", "tidegate", ECHO, subject="library"),
+    Row("fanout-gorilla", "fan-out / gorilla/websocket", "gorilla", FANOUT, 0.5),
+    # Without a queue for each: cheaper, and one who does not read delays all.
+    Row("fanout-gorilla-direct", "fan-out / gorilla, unqueued", "gorilla-direct", FANOUT),
+    Row("fanout-bun", "fan-out / uWebSockets (bun)", "bun", FANOUT, 0.8),
+    Row("fanout-ws", "fan-out / Node ws", "ws", FANOUT),
+    Row("centrifuge-centrifugo", "Centrifuge JSON / Centrifugo", "centrifugo", CENTRIFUGE, 0.4),
+    # The library that Centrifugo is made of, in a server of ours.
+    Row("centrifuge-library", "Centrifuge JSON / centrifuge (Go)", "centrifuge", CENTRIFUGE),
+    MemoryRow(
+        "memory",
+        "idle connection on `/echo`",
+        ["tidegate", "library", "bun", "ws", "gorilla", "fastwebsockets", "tungstenite"],
+    ),
+]
