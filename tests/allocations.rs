@@ -117,9 +117,9 @@ fn check_publications(together: usize) {
         ];
         for (each, allocations) in counted {
             let owed = 100 * together * each;
-            // Something may still grow, such as a connection's queue. Were it to happen with every
-            // delivery, it would a hundred times as often.
-            let is_met = (owed..=owed + count).contains(&allocations);
+            // Something may still grow, such as a connection's queue: its box, its room, and that
+            // once more. Were it to happen with every delivery, it would a hundred times as often.
+            let is_met = (owed..=owed + 3 * count).contains(&allocations);
             assert!(is_met, "{allocations} with {count} subscribers, {owed} are owed");
         }
     }
