@@ -21,6 +21,7 @@ use crate::planted::{Bug, is_planted};
 pub struct Outbox {
     first: Option<FrameBytes>,
     /// What waits behind the first. Boxed, for by far most outboxes hold nothing.
+    #[expect(clippy::box_collection)]
     more: Option<Box<VecDeque<FrameBytes>>>,
     /// Bytes waiting here, the send in flight not counted.
     waiting_len: usize,

@@ -161,11 +161,10 @@ impl Core {
     pub(super) fn resume_if_drained(&mut self, conn: ConnId) {
         let low = self.settings.outbox_bytes / 2;
         let Some(connection) = self.slots.get_mut(conn) else { return };
-        let is_parked = |held: &Box<Held>| held.is_parked();
         let outbox = &connection.session.outbox;
         if connection.flags.paused
             && connection.session.is_open()
-            && !connection.held.as_ref().is_some_and(is_parked)
+            && !connection.held.as_deref().is_some_and(Held::is_parked)
             && (outbox.total_len() <= low || outbox.firm_len() <= low)
         {
             self.queue_resume(conn);
