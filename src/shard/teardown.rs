@@ -164,7 +164,6 @@ impl Core {
             return;
         }
         let Some(connection) = self.slots.get_mut(conn) else { return };
-        connection.session.outbox.release_idle();
         match connection.session.keepalive.handle_timeout(now, &self.settings.keepalive) {
             KeepaliveStep::Wait => {}
             KeepaliveStep::Ping => {
