@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use slab::Slab;
 
 use super::buffers::{self, BufferRing};
 use super::fault::{EnterVerdict, Fault, SetupError, enter_verdict, recv_outcome};
 use super::setup::{self, RingSizes};
 use super::token::{self, Op};
 use super::{CloseHow, Completion, Driver, DriverCounts, Lease, RingFds, Sock, fd};
+use crate::chunks::Chunks;
 use crate::frame::FrameBytes;
 use crate::id::{ConnId, ShardId};
 
@@ -23,7 +25,9 @@ pub struct UringDriver {
     // Dropped first: the kernel must be done with everything below.
     ring: IoUring,
     buffers: BufferRing,
-    socks: Vec<Option<SockState>>,
+    socks: Chunks<Option<SockState>>,
+    /// What the kernel is sending now: far less than there are sockets.
+    sends: Slab<FrameBytes>,
     /// Completions of the last wait, taken out of the shared queue so that it has room again.
     taken: VecDeque<cqueue::Entry>,
     bell: BellRead,
@@ -36,12 +40,12 @@ struct SockState {
     generation: u32,
     /// True from `arm_recv` to the completion that says the receive ended.
     recv_armed: bool,
-    /// What the kernel is sending now.
-    in_flight: Option<FrameBytes>,
+    /// Where in `sends` the bytes lie that the kernel is sending now.
+    in_flight: Option<u32>,
 }
 
 /// Every connection has one of these beside what the shard keeps of it.
-const _: () = assert!(size_of::<Option<SockState>>() <= 40);
+const _: () = assert!(size_of::<Option<SockState>>() <= 20);
 
 /// The read that other threads end by ringing.
 struct BellRead {
@@ -64,7 +68,8 @@ impl UringDriver {
         Ok(Self {
             ring,
             buffers,
-            socks: Vec::new(),
+            socks: Chunks::default(),
+            sends: Slab::new(),
             taken: VecDeque::new(),
             bell: BellRead { eventfd, count: Box::new(0), armed: false },
             peers: RingFds::from([]),
@@ -84,12 +89,12 @@ impl UringDriver {
     }
 
     fn sock(&mut self, sock: Sock) -> &mut SockState {
-        self.socks[sock.index()].as_mut().expect("the shard names open sockets only")
+        let state = self.socks.get_mut(sock.index()).and_then(Option::as_mut);
+        state.expect("the shard names open sockets only")
     }
 
-    fn conn(&self, sock: Sock) -> ConnId {
-        let state = self.socks[sock.index()].as_ref().expect("the shard names open sockets only");
-        ConnId { slot: sock.0, generation: state.generation }
+    fn conn(&mut self, sock: Sock) -> ConnId {
+        ConnId { slot: sock.0, generation: self.sock(sock).generation }
     }
 
     /// Queues one entry; hands the queue over first when it is full.
@@ -100,7 +105,7 @@ impl UringDriver {
             }
         }
         // SAFETY: what the entry points to outlives the operation: a send's bytes lie in
-        // `SockState::in_flight` until its completion, the bell's count is boxed in the driver,
+        // `UringDriver::sends` until its completion, the bell's count is boxed in the driver,
         // receives point to the registered buffers, descriptors are closed after the last
         // completion (`close` asserts it), and the ring is dropped before all of these.
         let pushed = unsafe { self.ring.submission().push(&entry) };
@@ -170,7 +175,8 @@ impl UringDriver {
     fn reap_send(&mut self, conn: ConnId, result: i32) -> Option<Completion> {
         let state = self.socks.get_mut(conn.slot as usize)?.as_mut()?;
         assert_eq!(state.generation, conn.generation, "a socket was closed with a send in flight");
-        let bytes = state.in_flight.take().expect("a send's bytes wait for its completion");
+        let key = state.in_flight.take().expect("a send's bytes wait for its completion");
+        let bytes = self.sends.remove(key as usize);
         let result = usize::try_from(result).map_err(|_| Fault::from_result(result));
         Some(Completion::Send { conn, bytes, result })
     }
@@ -197,8 +203,8 @@ impl Drop for UringDriver {
         let mut alive = false;
         for state in self.socks.iter_mut().flatten() {
             alive |= state.recv_armed;
-            std::mem::forget(state.in_flight.take());
         }
+        std::mem::forget(std::mem::take(&mut self.sends));
         if alive {
             self.buffers.leak();
         }
@@ -209,16 +215,13 @@ impl Drop for UringDriver {
 impl Driver for UringDriver {
     fn insert(&mut self, conn: ConnId, socket: OwnedFd) -> Sock {
         let index = conn.slot as usize;
-        if self.socks.len() <= index {
-            self.socks.resize_with(index + 1, || None);
+        while self.socks.len() <= index {
+            self.socks.grow();
         }
-        assert!(self.socks[index].is_none(), "a slot holds one socket");
-        self.socks[index] = Some(SockState {
-            socket,
-            generation: conn.generation,
-            recv_armed: false,
-            in_flight: None,
-        });
+        let state =
+            SockState { socket, generation: conn.generation, recv_armed: false, in_flight: None };
+        let before = self.socks.get_mut(index).expect("it was just made sure of").replace(state);
+        assert!(before.is_none(), "a slot holds one socket");
         Sock(conn.slot)
     }
 
@@ -242,15 +245,17 @@ impl Driver for UringDriver {
 
     fn submit_send(&mut self, sock: Sock, bytes: FrameBytes, from: usize) {
         let conn = self.conn(sock);
-        let state = self.sock(sock);
+        let key = self.sends.insert(bytes);
+        let state = self.socks.get_mut(sock.index()).and_then(Option::as_mut);
+        let state = state.expect("the shard names open sockets only");
         assert!(state.in_flight.is_none(), "a second send on one socket");
-        let rest = &bytes.as_slice()[from..];
+        let rest = &self.sends[key].as_slice()[from..];
         assert!(!rest.is_empty(), "a send of nothing");
         let rest_len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         let send = opcode::Send::new(Fd(state.socket.as_raw_fd()), rest.as_ptr(), rest_len)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
-        state.in_flight = Some(bytes);
+        state.in_flight = Some(u32::try_from(key).expect("at most one send a socket"));
         self.push(send.user_data(token::pack(Op::Send, conn)));
     }
 
@@ -268,7 +273,8 @@ impl Driver for UringDriver {
     }
 
     fn close(&mut self, sock: Sock, how: CloseHow) {
-        let state = self.socks[sock.index()].take().expect("the shard closes a socket once");
+        let state = self.socks.get_mut(sock.index()).and_then(Option::take);
+        let state = state.expect("the shard closes a socket once");
         assert!(!state.recv_armed && state.in_flight.is_none(), "closed with an operation alive");
         if how == CloseHow::Reset {
             fd::reset_on_close(&state.socket);

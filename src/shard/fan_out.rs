@@ -13,6 +13,7 @@ use crate::hub::{ChannelId, Member};
 use crate::id::ConnId;
 use crate::limits::OUTBOX_LOOKS_PER_DELIVERY as LOOKS_PER_DELIVERY;
 use crate::mail::Notice;
+use crate::protocol::Protocol;
 use crate::publication::{Form, Publication};
 use crate::session::{Dropped, Outbox};
 use crate::stats::{ShardCounters, ShardStats};
@@ -145,9 +146,9 @@ impl Core {
                 share(frame)
             }),
         };
-        let held = match &mut connection.client {
-            Some(client) if connection.flags.connecting => client.held_mut(),
-            _ => None,
+        let held = match connection.flags.connecting {
+            true => connection.client.as_mut().and_then(|client| client.held_mut()),
+            false => None,
         };
         let outbox = held.unwrap_or(&mut connection.session.outbox);
         // What is left to the shard bounds this connection too.
@@ -206,9 +207,11 @@ impl Core {
 
 /// The form a member understands; `None`: a notice that it does not want.
 fn form_for(connection: &Connection, member: Member, is_publication: bool) -> Option<Form> {
-    match &connection.client {
-        None => is_publication.then_some(Form::Raw),
-        Some(_) => (is_publication || member.wants_notices).then_some(Form::Json),
+    match connection.protocol {
+        Protocol::Echo | Protocol::Raw { .. } => is_publication.then_some(Form::Raw),
+        Protocol::Centrifuge { .. } => {
+            (is_publication || member.wants_notices).then_some(Form::Json)
+        }
     }
 }
 
