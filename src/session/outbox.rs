@@ -12,11 +12,10 @@ use crate::planted::{Bug, is_planted};
 
 /// Frames in order, with the bytes they hold.
 ///
-/// One waiting item lies inline. The queue behind it takes memory when a second one waits, and
-/// keeps it, while it is short, until [`Outbox::release_idle`]: where several publications come
-/// together, every connection would take it and give it back for each turn of them. Frames of one
-/// connection alone (echoes, pongs, Close) are appended to one growing item, so many small ones
-/// leave in one send.
+/// One waiting item lies inline, so a connection that keeps up never allocates here (publications
+/// of a channel that wait together come as one item); the queue behind it is freed when it empties.
+/// Frames of one connection alone (echoes, pongs, Close) are appended to one growing item, so many
+/// small ones leave in one send.
 #[derive(Debug, Default)]
 pub struct Outbox {
     first: Option<FrameBytes>,
@@ -107,14 +106,6 @@ impl Outbox {
     /// Notes that the send in flight was taken by the kernel to its last byte.
     pub fn note_sent(&mut self) {
         self.in_flight_len = 0;
-        if self.kept_count() > limits::OUTBOX_QUEUE_KEPT {
-            self.release_idle();
-        }
-    }
-
-    /// Frees the queue if nothing is in it. To be called now and then: a connection that is idle
-    /// holds no memory here.
-    pub fn release_idle(&mut self) {
         if self.more.as_ref().is_some_and(|more| more.is_empty()) {
             self.more = None;
         }
@@ -161,11 +152,6 @@ impl Outbox {
         self.first = self.pop_more();
         self.waiting_len -= item.len();
         Some(item)
-    }
-
-    /// Items for which the queue has room, whether it holds any or none.
-    fn kept_count(&self) -> usize {
-        self.more.as_ref().map_or(0, |more| more.capacity())
     }
 
     fn pop_more(&mut self) -> Option<FrameBytes> {
@@ -261,20 +247,6 @@ mod tests {
         assert!(matches!(send, FrameBytes::Shared(_)));
         outbox.note_sent();
         assert_eq!(outbox.take_send(Vec::new).expect("one waits").len(), 1);
-    }
-
-    #[test]
-    fn a_short_queue_is_kept_until_it_is_released_and_a_long_one_is_not() {
-        for (count, kept) in [(1, false), (2, true), (limits::OUTBOX_QUEUE_KEPT + 2, false)] {
-            let mut outbox = Outbox::default();
-            (0..count).for_each(|_| outbox.push(shared(1, 1), 1000).expect("room"));
-            outbox.release_idle();
-            assert_eq!(outbox.take_send(Vec::new).expect("some wait").len(), count);
-            outbox.note_sent();
-            assert_eq!(outbox.kept_count() > 0, kept, "{count} frames");
-            outbox.release_idle();
-            assert_eq!(outbox.kept_count(), 0);
-        }
     }
 
     #[test]

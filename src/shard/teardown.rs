@@ -161,7 +161,6 @@ impl Core {
             return;
         }
         let Some(connection) = self.slots.get_mut(conn) else { return };
-        connection.session.outbox.release_idle();
         let (awaits_connect, paused) = (connection.awaits_connect(), connection.flags.paused);
         let Some(keepalive) = connection.session.keepalive_mut() else { return };
         match keepalive.handle_timeout(now, &self.settings.keepalive) {
