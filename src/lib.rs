@@ -336,6 +336,7 @@
 
 pub mod accept;
 pub mod auth;
+mod chunks;
 pub mod cli;
 pub mod config;
 pub mod conn;

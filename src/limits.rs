@@ -122,10 +122,6 @@ pub const NOTSENT_LOWAT: u32 = 64 * 1024;
 /// allocates nothing in steady state.
 pub const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Frames an emptied outbox has room for without taking memory again, 0.8 KiB a connection, until
-/// its next ping.
-pub const OUTBOX_QUEUE_KEPT: usize = 32;
-
 /// Mail one lane between two threads holds, default.
 pub const MAILBOX_LEN_DEFAULT: usize = 1_024;
 

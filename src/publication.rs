@@ -170,6 +170,11 @@ impl Publication {
         Position { offset: self.entry.offset, epoch: self.epoch }
     }
 
+    /// Bytes of its largest frame, about: those of the Centrifuge protocol's, uncompressed.
+    pub fn frame_size(&self) -> usize {
+        PUSH_ROOM + self.channel.len() + self.entry.size()
+    }
+
     /// The raw protocol's frame, header included (RFC 6455 section 5.2, unmasked).
     pub fn raw_frame(&self) -> &Arc<[u8]> {
         self.entry.payload.frame()
@@ -206,7 +211,7 @@ impl Publication {
     pub fn json_frame(&self, built: impl FnOnce()) -> &Arc<[u8]> {
         self.json.get_or_init(|| {
             built();
-            let mut push = Vec::with_capacity(PUSH_ROOM + self.channel.len() + self.entry.size());
+            let mut push = Vec::with_capacity(self.frame_size());
             push.extend_from_slice(b"{\"push\":{\"channel\":");
             json::append_string(&mut push, &self.channel);
             push.extend_from_slice(b",\"pub\":");

@@ -10,17 +10,15 @@ use std::time::Instant;
 
 use loopback::{Alone, PATIENCE, raw, settings};
 use tidegate::limits::MAILBOX_LEN_DEFAULT;
-use tidegate::mail::{Publish, Reply, Request};
 use tidegate::protocol::admission::Entry;
 use tidegate::protocol::channel::{Audience, ChannelOptions, Namespaces, SlowConsumer};
 use tidegate::protocol::hook::ForwardedHeaders;
-use tidegate::publication::{Payload, PublishOptions};
+use tidegate::publication::Payload;
 use tidegate::shard::ShardSettings;
 use tidegate::ws::{
     DecodeLimits, Decoder, DeflateParams, Deflater, Event, Inflater, MessageKind, Role, encode,
     inflate_message,
 };
-use tokio::sync::oneshot;
 
 const SHARED: DeflateParams = DeflateParams {
     server_window_bits: 15,
@@ -117,20 +115,6 @@ impl Client {
     }
 }
 
-fn publish(alone: &mut Alone, payload: &Payload) {
-    let (reply, _outcome) = oneshot::channel();
-    let publish = Publish {
-        channel: "news".into(),
-        payload: payload.clone(),
-        options: PublishOptions::default(),
-        info: None,
-        accepted_at: Instant::now(),
-        reply: Reply::Control(reply),
-    };
-    let pushed = alone.requests.push(Request::Publish(Box::new(publish)));
-    assert!(pushed.is_ok(), "the lane has room");
-}
-
 fn deflated(payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     Deflater::new(SHARED.outgoing(Role::Client), 6).deflate_message(payload, &mut out);
@@ -150,14 +134,14 @@ fn noise(len: usize) -> Vec<u8> {
 fn a_publication_is_compressed_once_and_only_for_those_who_agreed() {
     let mut alone = Alone::new();
     let mut plain = Client::new(&mut alone, raw(&["news"], false), None);
-    publish(&mut alone, &Payload::binary(&prose(0)));
+    alone.publish("news", Payload::binary(&prose(0)));
     assert_eq!(plain.next(&mut alone), Said::Message { compressed: false, payload: prose(0) });
     assert_eq!(alone.stats.counters.messages_compressed.get(), 0, "nobody agreed");
 
     let mut clients: Vec<_> =
         (0..50).map(|_| Client::new(&mut alone, raw(&["news"], false), Some(SHARED))).collect();
     for index in 1..=20 {
-        publish(&mut alone, &Payload::binary(&prose(index)));
+        alone.publish("news", Payload::binary(&prose(index)));
         for client in &mut clients {
             let expected = Said::Message { compressed: true, payload: prose(index) };
             assert_eq!(client.next(&mut alone), expected);
@@ -176,9 +160,16 @@ fn a_publication_is_compressed_once_and_only_for_those_who_agreed() {
 
 #[test]
 fn a_push_of_the_centrifuge_protocol_is_compressed_once_too() {
+    // Delivered together where they wait together, and one by one.
+    for slow_consumer in [SlowConsumer::Disconnect, SlowConsumer::Newest] {
+        check_pushes(slow_consumer);
+    }
+}
+
+fn check_pushes(slow_consumer: SlowConsumer) {
     let options = ChannelOptions {
         allow_subscribe: Audience::Anyone,
-        slow_consumer: SlowConsumer::Newest,
+        slow_consumer,
         ..ChannelOptions::default()
     };
     let channels = Arc::new(Namespaces::new(options, []));
@@ -209,8 +200,8 @@ fn a_push_of_the_centrifuge_protocol_is_compressed_once_too() {
     // Several wait together: each is a message of its own all the same, between plain ones.
     for round in 0..4 {
         let numbers = 5 * round..5 * (round + 1);
-        numbers.clone().for_each(|n| publish(&mut alone, &Payload::binary(&prose(n))));
-        publish(&mut alone, &Payload::binary(b"[1]"));
+        numbers.clone().for_each(|n| alone.publish("news", Payload::binary(&prose(n))));
+        alone.publish("news", Payload::binary(b"[1]"));
         for (n, client) in clients.iter_mut().enumerate() {
             for number in numbers.clone() {
                 let said = client.next(&mut alone);
@@ -239,7 +230,7 @@ fn what_is_short_or_gains_nothing_is_sent_as_it_is() {
     let mut alone = Alone::new();
     let mut client = Client::new(&mut alone, raw(&["news"], false), Some(SHARED));
     for (payload, runs) in [(vec![b'a'; 127], 0), (noise(1_000), 1), (Vec::new(), 1)] {
-        publish(&mut alone, &Payload::binary(&payload));
+        alone.publish("news", Payload::binary(&payload));
         let expected = Said::Message { compressed: false, payload };
         assert_eq!(client.next(&mut alone), expected);
         assert_eq!(alone.stats.counters.messages_compressed.get(), runs);
@@ -255,7 +246,7 @@ fn what_a_slow_client_does_not_get_is_not_compressed_for_it() {
     // Registered already, so that the next subscriber is a member at once.
     let mut plain = Client::new(&mut alone, raw(&["news"], false), None);
     let _slow = alone.hand_over_compressed(raw(&["news"], false), Some(SHARED));
-    publish(&mut alone, &Payload::binary(&payload));
+    alone.publish("news", Payload::binary(&payload));
     assert_eq!(plain.next(&mut alone), Said::Message { compressed: false, payload });
     assert_eq!(alone.stats.counters.slow_consumers_disconnected.get(), 1);
     assert_eq!(alone.stats.counters.messages_compressed.get(), 0);

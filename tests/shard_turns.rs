@@ -7,11 +7,9 @@ use std::time::Instant;
 
 use loopback::{ANSWER, Alone, PATIENCE, raw, settings};
 use tidegate::limits::MAILBOX_LEN_DEFAULT;
-use tidegate::mail::{Publish, Reply, Request};
-use tidegate::publication::{Payload, PublishOptions};
+use tidegate::publication::Payload;
 use tidegate::shard::ShardSettings;
 use tidegate::ws::{DecodeLimits, Decoder, Event, Role};
-use tokio::sync::oneshot;
 
 static PAYLOAD: [u8; 60_000] = [7; 60_000];
 
@@ -24,17 +22,7 @@ fn who_is_too_slow_in_the_turn_of_its_upgrade_reads_the_101_first() {
     // Registered already, so that the next subscriber is a member at once.
     let _first = alone.connect(raw(&["news"], false));
     let mut client = alone.hand_over(raw(&["news"], false));
-    let (reply, _outcome) = oneshot::channel();
-    let publish = Publish {
-        channel: "news".into(),
-        payload: Payload::binary(&PAYLOAD),
-        options: PublishOptions::default(),
-        info: None,
-        accepted_at: Instant::now(),
-        reply: Reply::Control(reply),
-    };
-    let pushed = alone.requests.push(Request::Publish(Box::new(publish)));
-    assert!(pushed.is_ok(), "the lane has room");
+    alone.publish("news", Payload::binary(&PAYLOAD));
     let mut bytes = Vec::new();
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -53,4 +41,23 @@ fn who_is_too_slow_in_the_turn_of_its_upgrade_reads_the_101_first() {
     let decoded = decoder.handle(&mut bytes[ANSWER.len()..], &limits).expect("whole frames");
     let Some(Event::Close(Some((code, _)))) = decoded.event else { panic!("{decoded:?}") };
     assert_eq!(code.get(), 3008);
+}
+
+#[test]
+fn publications_that_wait_together_keep_their_order_between_those_of_other_channels() {
+    let mut alone = Alone::new();
+    let mut news = alone.connect(raw(&["news"], false));
+    let mut both = alone.connect(raw(&["news", "other"], false));
+    for (channel, text) in [("news", "1"), ("news", "2"), ("other", "3"), ("news", "4")] {
+        alone.publish(channel, Payload::text(text));
+    }
+    for (client, expected) in [(&mut news, "124"), (&mut both, "1234")] {
+        let frames: Vec<u8> = expected.bytes().flat_map(|digit| [0x81, 1, digit]).collect();
+        let mut received = vec![0; frames.len()];
+        alone.read_exact(client, &mut received);
+        assert_eq!(received, frames);
+    }
+    let counters = &alone.stats.counters;
+    assert_eq!((counters.deliveries.get(), counters.messages_sent.get()), (7, 7));
+    assert_eq!(alone.stats.delivery.snapshot().buckets.iter().sum::<u64>(), 4);
 }

@@ -22,13 +22,13 @@ macro_rules! sizes {
 /// In the slot of every connection, whatever it speaks.
 #[test]
 fn what_every_connection_is_made_of() {
-    check(&sizes! { Session: 160, Decoder: 48, Outbox: 72, Keepalive: 16 });
+    check(&sizes! { Session: 96, Decoder: 32, Outbox: 48, Keepalive: 16 });
 }
 
 /// `Subscription` lies beside the connection, `Member` in its channel: a fan-out walks over them,
-/// five to a cache line. A `ConnId` is an entry of the timer wheel.
+/// five to a cache line. A `ConnId` is in most lists of a shard.
 #[test]
-fn what_every_subscription_and_every_timer_is_made_of() {
+fn what_every_subscription_and_every_list_is_made_of() {
     check(&sizes! { Subscription: 12, Member: 12, ConnId: 8 });
 }
 

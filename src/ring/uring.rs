@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use slab::Slab;
 
 use super::buffers::{self, BufferRing};
 use super::fault::{EnterVerdict, Fault, SetupError, enter_verdict, recv_outcome};
@@ -13,6 +14,7 @@ use super::setup::{self, RingSizes};
 use super::table::{File, Table, TableSizes};
 use super::token::{self, Op};
 use super::{CloseHow, Completion, Driver, DriverCounts, Lease, RingFds, Sock, fd};
+use crate::chunks::Chunks;
 use crate::frame::FrameBytes;
 use crate::id::{ConnId, ShardId};
 
@@ -24,8 +26,10 @@ pub struct UringDriver {
     // Dropped first: the kernel must be done with everything below.
     ring: IoUring,
     buffers: BufferRing,
-    socks: Vec<Option<SockState>>,
+    socks: Chunks<Option<SockState>>,
     table: Table,
+    /// What the kernel is sending now: far less than there are sockets.
+    sends: Slab<FrameBytes>,
     /// Completions of the last wait, taken out of the shared queue so that it has room again.
     taken: VecDeque<cqueue::Entry>,
     bell: BellRead,
@@ -38,12 +42,12 @@ struct SockState {
     generation: u32,
     /// True from `arm_recv` to the completion that says the receive ended.
     recv_armed: bool,
-    /// What the kernel is sending now.
-    in_flight: Option<FrameBytes>,
+    /// Where in `sends` the bytes lie that the kernel is sending now.
+    in_flight: Option<u32>,
 }
 
 /// Every connection has one of these beside what the shard keeps of it.
-const _: () = assert!(size_of::<Option<SockState>>() <= 40);
+const _: () = assert!(size_of::<Option<SockState>>() <= 24);
 
 /// The socket option with which a close sends a reset and frees everything at once.
 static RESET_ON_CLOSE: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
@@ -69,7 +73,8 @@ impl UringDriver {
         Ok(Self {
             ring,
             buffers,
-            socks: Vec::new(),
+            socks: Chunks::default(),
+            sends: Slab::new(),
             table: Table::none(),
             taken: VecDeque::new(),
             bell: BellRead { eventfd, count: Box::new(0), armed: false },
@@ -83,7 +88,7 @@ impl UringDriver {
     /// # Errors
     /// The kernel refused the table: it is larger than `RLIMIT_NOFILE`, or memory is short.
     pub fn register_table(&mut self, sizes: TableSizes) -> Result<(), SetupError> {
-        assert!(self.socks.is_empty(), "the table comes before the sockets");
+        assert!(self.socks.len() == 0, "the table comes before the sockets");
         self.table = Table::register(&self.ring.submitter(), sizes)?;
         Ok(())
     }
@@ -100,12 +105,12 @@ impl UringDriver {
     }
 
     fn sock(&mut self, sock: Sock) -> &mut SockState {
-        self.socks[sock.index()].as_mut().expect("the shard names open sockets only")
+        let state = self.socks.get_mut(sock.index()).and_then(Option::as_mut);
+        state.expect("the shard names open sockets only")
     }
 
-    fn conn(&self, sock: Sock) -> ConnId {
-        let state = self.socks[sock.index()].as_ref().expect("the shard names open sockets only");
-        ConnId { slot: sock.0, generation: state.generation }
+    fn conn(&mut self, sock: Sock) -> ConnId {
+        ConnId { slot: sock.0, generation: self.sock(sock).generation }
     }
 
     /// Queues one entry; hands the queue over first when it is full.
@@ -116,7 +121,7 @@ impl UringDriver {
             }
         }
         // SAFETY: what the entry points to outlives the operation: a send's bytes lie in
-        // `SockState::in_flight` until its completion, the bell's count is boxed in the driver,
+        // `UringDriver::sends` until its completion, the bell's count is boxed in the driver,
         // receives point to the registered buffers, a socket option points to a static,
         // descriptors are closed after the last completion (`close` asserts it), a slot is given
         // to another socket after it (`Table` counts), and the ring is dropped before all of these.
@@ -206,7 +211,8 @@ impl UringDriver {
     fn reap_send(&mut self, conn: ConnId, result: i32) -> Option<Completion> {
         let state = self.socks.get_mut(conn.slot as usize)?.as_mut()?;
         assert_eq!(state.generation, conn.generation, "a socket was closed with a send in flight");
-        let bytes = state.in_flight.take().expect("a send's bytes wait for its completion");
+        let key = state.in_flight.take().expect("a send's bytes wait for its completion");
+        let bytes = self.sends.remove(key as usize);
         let result = usize::try_from(result).map_err(|_| Fault::from_result(result));
         Some(Completion::Send { conn, bytes, result })
     }
@@ -233,8 +239,8 @@ impl Drop for UringDriver {
         let mut alive = false;
         for state in self.socks.iter_mut().flatten() {
             alive |= state.recv_armed;
-            std::mem::forget(state.in_flight.take());
         }
+        std::mem::forget(std::mem::take(&mut self.sends));
         if alive {
             self.buffers.leak();
         }
@@ -245,17 +251,14 @@ impl Drop for UringDriver {
 impl Driver for UringDriver {
     fn insert(&mut self, conn: ConnId, socket: OwnedFd) -> Sock {
         let index = conn.slot as usize;
-        if self.socks.len() <= index {
-            self.socks.resize_with(index + 1, || None);
+        while self.socks.len() <= index {
+            self.socks.grow();
         }
-        assert!(self.socks[index].is_none(), "a slot holds one socket");
         let file = self.table.insert(&self.ring.submitter(), socket);
-        self.socks[index] = Some(SockState {
-            file,
-            generation: conn.generation,
-            recv_armed: false,
-            in_flight: None,
-        });
+        let state =
+            SockState { file, generation: conn.generation, recv_armed: false, in_flight: None };
+        let before = self.socks.get_mut(index).expect("it was just made sure of").replace(state);
+        assert!(before.is_none(), "a slot holds one socket");
         Sock(conn.slot)
     }
 
@@ -279,9 +282,11 @@ impl Driver for UringDriver {
 
     fn submit_send(&mut self, sock: Sock, bytes: FrameBytes, from: usize) {
         let conn = self.conn(sock);
-        let state = self.sock(sock);
+        let key = self.sends.insert(bytes);
+        let state = self.socks.get_mut(sock.index()).and_then(Option::as_mut);
+        let state = state.expect("the shard names open sockets only");
         assert!(state.in_flight.is_none(), "a second send on one socket");
-        let rest = &bytes.as_slice()[from..];
+        let rest = &self.sends[key].as_slice()[from..];
         assert!(!rest.is_empty(), "a send of nothing");
         let rest_len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         let (fd, kind) = state.file.operand();
@@ -289,7 +294,7 @@ impl Driver for UringDriver {
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build()
             .flags(kind);
-        state.in_flight = Some(bytes);
+        state.in_flight = Some(u32::try_from(key).expect("at most one send a socket"));
         self.push(send.user_data(token::pack(Op::Send, conn)));
     }
 
@@ -315,7 +320,8 @@ impl Driver for UringDriver {
     }
 
     fn close(&mut self, sock: Sock, how: CloseHow) {
-        let state = self.socks[sock.index()].take().expect("the shard closes a socket once");
+        let state = self.socks.get_mut(sock.index()).and_then(Option::take);
+        let state = state.expect("the shard closes a socket once");
         assert!(!state.recv_armed && state.in_flight.is_none(), "closed with an operation alive");
         match state.file {
             File::Ordinary(socket) => {

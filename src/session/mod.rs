@@ -25,32 +25,38 @@ use crate::ws::{CloseCode, DecodeLimits, Decoded, Decoder, ProtocolError, Role, 
 pub type Millis = u64;
 
 /// How far a connection is on its way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
-    /// Messages flow.
-    Open,
+    /// Messages flow. Keepalive says when a ping is due or a pong is late.
+    Open(Keepalive),
     /// Our Close is queued or in flight. What the peer sends is discarded.
-    Closing,
+    Closing(Box<Exit>),
     /// Our Close was sent and the write side shut: only the peer's end is missing.
-    AwaitEnd,
+    AwaitEnd(Box<Exit>),
+}
+
+/// What is known of a connection that closes. Boxed: those that are open do not pay for it.
+#[derive(Debug)]
+struct Exit {
+    /// When it is given up.
+    deadline: Millis,
+    /// The code it will be counted under: ours, `None` if the peer ended without a Close.
+    code: Option<u16>,
+    /// Bytes discarded since our Close.
+    discarded_len: u32,
 }
 
 /// Decode state, outbox, keepalive and close state of one connection.
+///
+/// In the order of the declaration: what a delivery touches comes first, for the shard puts a
+/// border of cache lines behind the outbox.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Session {
-    decoder: Decoder,
     /// What waits to be sent.
     pub outbox: Outbox,
-    /// When a ping is due or a pong is late.
-    pub keepalive: Keepalive,
     state: State,
-    /// The code this connection will be counted under: ours or the peer's, `None` until a Close
-    /// frame was sent or received.
-    close_code: Option<u16>,
-    /// Bytes discarded since our Close.
-    discarded_len: u32,
-    /// When a connection that closes is given up. Meaningful unless `Open`.
-    close_deadline: Millis,
+    decoder: Decoder,
 }
 
 impl Session {
@@ -58,13 +64,9 @@ impl Session {
     pub fn new(keepalive: Keepalive, deflate: bool) -> Self {
         let new_decoder = if deflate { Decoder::with_deflate } else { Decoder::new };
         Self {
-            decoder: new_decoder(Role::Server),
             outbox: Outbox::default(),
-            keepalive,
-            state: State::Open,
-            close_code: None,
-            discarded_len: 0,
-            close_deadline: 0,
+            state: State::Open(keepalive),
+            decoder: new_decoder(Role::Server),
         }
     }
 
@@ -87,7 +89,7 @@ impl Session {
     /// For slow consumers, whose outbox is what must go. Only when the 101 has left, and where
     /// every waiting item ends with a frame: a large reply whose header is in flight would be cut.
     pub fn close(&mut self, code: Option<CloseCode>, reason: &str, now: Millis) -> usize {
-        if self.state != State::Open {
+        if !self.is_open() {
             return 0;
         }
         let dropped = self.outbox.drop_waiting();
@@ -99,7 +101,7 @@ impl Session {
     /// sent before its Close or its fault is answered (RFC 6455 sections 5.5.1 and 7.1.5). Does
     /// nothing when a Close is queued already.
     pub fn close_after_outbox(&mut self, code: Option<CloseCode>, reason: &str, now: Millis) {
-        if self.state == State::Open {
+        if self.is_open() {
             let grace = Duration::from_secs(limits::DRAIN_FLUSH_S);
             self.queue_close(code, reason, now, grace);
         }
@@ -108,20 +110,17 @@ impl Session {
     /// Notes that everything queued was sent. True if that was our Close: the caller shuts the
     /// write side.
     pub fn on_outbox_sent(&mut self, now: Millis) -> bool {
-        if self.state != State::Closing {
-            return false;
-        }
-        self.state = State::AwaitEnd;
-        self.close_deadline = now + limits::CLOSE_TIMEOUT_S * 1000;
+        let State::Closing(exit) = &mut self.state else { return false };
+        let deadline = now + limits::CLOSE_TIMEOUT_S * 1000;
+        self.state = State::AwaitEnd(Box::new(Exit { deadline, ..**exit }));
         true
     }
 
     /// The peer finished sending. If no Close was exchanged, the connection ends once its outbox is
     /// sent or the close deadline is over.
     pub fn on_peer_end(&mut self, now: Millis) {
-        if self.state == State::Open {
-            self.state = State::Closing;
-            self.close_deadline = now + limits::CLOSE_TIMEOUT_S * 1000;
+        if self.is_open() {
+            self.begin_close(None, now + limits::CLOSE_TIMEOUT_S * 1000);
         }
     }
 
@@ -129,33 +128,44 @@ impl Session {
     /// patiently: the connection is reset.
     #[must_use]
     pub fn discard(&mut self, len: usize) -> bool {
-        debug_assert!(!self.is_open());
+        let (State::Closing(exit) | State::AwaitEnd(exit)) = &mut self.state else {
+            unreachable!("what an open connection receives is decoded")
+        };
         let len = u32::try_from(len).unwrap_or(u32::MAX);
-        self.discarded_len = self.discarded_len.saturating_add(len);
-        self.discarded_len as usize > limits::CLOSE_DISCARD_MAX
+        exit.discarded_len = exit.discarded_len.saturating_add(len);
+        exit.discarded_len as usize > limits::CLOSE_DISCARD_MAX
     }
 
     /// Whether messages still flow.
     pub fn is_open(&self) -> bool {
-        self.state == State::Open
+        matches!(self.state, State::Open(_))
+    }
+
+    /// When a ping is due or a pong is late; `None` once the connection closes.
+    pub fn keepalive_mut(&mut self) -> Option<&mut Keepalive> {
+        match &mut self.state {
+            State::Open(keepalive) => Some(keepalive),
+            State::Closing(_) | State::AwaitEnd(_) => None,
+        }
     }
 
     /// When the next ping is due or a deadline runs out, on the shard's clock.
     pub fn next_deadline(&self) -> Millis {
-        match self.state {
-            State::Open => self.keepalive.next_deadline(),
-            State::Closing | State::AwaitEnd => self.close_deadline,
+        match &self.state {
+            State::Open(keepalive) => keepalive.next_deadline(),
+            State::Closing(exit) | State::AwaitEnd(exit) => exit.deadline,
         }
     }
 
     /// Whether the close deadline is over: the connection is reset.
     pub fn is_close_overdue(&self, now: Millis) -> bool {
-        self.state != State::Open && now >= self.close_deadline
+        self.exit().is_some_and(|exit| now >= exit.deadline)
     }
 
-    /// The code for the statistics.
+    /// The code for the statistics: ours or the peer's, `None` until a Close frame was sent or
+    /// received.
     pub fn close_code(&self) -> Option<u16> {
-        self.close_code
+        self.exit()?.code
     }
 
     fn queue_close(&mut self, code: Option<CloseCode>, reason: &str, now: Millis, wait: Duration) {
@@ -164,10 +174,20 @@ impl Session {
         encode::append_close(frame, code, reason);
         let added = frame.len() - before;
         self.outbox.note_added(added);
-        self.state = State::Closing;
         // 1005 stands for a Close without a code (RFC 6455 section 7.1.5).
-        self.close_code = Some(code.map_or(1005, CloseCode::get));
-        self.close_deadline = now + wait.as_millis() as u64;
+        let counted_as = code.map_or(1005, CloseCode::get);
+        self.begin_close(Some(counted_as), now + wait.as_millis() as u64);
+    }
+
+    fn begin_close(&mut self, code: Option<u16>, deadline: Millis) {
+        self.state = State::Closing(Box::new(Exit { deadline, code, discarded_len: 0 }));
+    }
+
+    fn exit(&self) -> Option<&Exit> {
+        match &self.state {
+            State::Open(_) => None,
+            State::Closing(exit) | State::AwaitEnd(exit) => Some(exit),
+        }
     }
 }
 

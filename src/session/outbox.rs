@@ -12,15 +12,16 @@ use crate::planted::{Bug, is_planted};
 
 /// Frames in order, with the bytes they hold.
 ///
-/// One waiting item lies inline. The queue behind it takes memory when a second one waits, and
-/// keeps it, while it is short, until [`Outbox::release_idle`]: where several publications come
-/// together, every connection would take it and give it back for each turn of them. Frames of one
-/// connection alone (echoes, pongs, Close) are appended to one growing item, so many small ones
-/// leave in one send.
+/// One waiting item lies inline, so a connection that keeps up never allocates here (publications
+/// of a channel that wait together come as one item); the queue behind it is freed when it empties.
+/// Frames of one connection alone (echoes, pongs, Close) are appended to one growing item, so many
+/// small ones leave in one send.
 #[derive(Debug, Default)]
 pub struct Outbox {
     first: Option<FrameBytes>,
-    more: VecDeque<FrameBytes>,
+    /// What waits behind the first. Boxed, for by far most outboxes hold nothing.
+    #[expect(clippy::box_collection)]
+    more: Option<Box<VecDeque<FrameBytes>>>,
     /// Bytes waiting here, the send in flight not counted.
     waiting_len: usize,
     /// Bytes of the send in flight, 0 when there is none.
@@ -42,12 +43,7 @@ impl Outbox {
             return Err(OutboxFull);
         }
         self.waiting_len += len;
-        if self.first.is_none() {
-            debug_assert!(self.more.is_empty());
-            self.first = Some(frame);
-        } else {
-            self.more.push_back(frame);
-        }
+        self.push_back(frame);
         Ok(())
     }
 
@@ -62,20 +58,17 @@ impl Outbox {
     /// provides an empty vector when a new item is begun.
     pub fn tail_mut(&mut self, spare: impl FnOnce() -> Vec<u8>) -> &mut Vec<u8> {
         let appendable = |item: &FrameBytes| matches!(item, FrameBytes::Owned(bytes) if bytes.len() < limits::SEND_GATHER_MAX);
-        let last_fits = match (self.more.back(), &self.first) {
+        let last_of_more = self.more.as_ref().and_then(|more| more.back());
+        let last_fits = match (last_of_more, &self.first) {
             (Some(last), _) => appendable(last),
             (None, Some(first)) => appendable(first),
             (None, None) => false,
         };
         if !last_fits {
-            let empty = FrameBytes::Owned(spare());
-            if self.first.is_none() {
-                self.first = Some(empty);
-            } else {
-                self.more.push_back(empty);
-            }
+            self.push_back(FrameBytes::Owned(spare()));
         }
-        match self.more.back_mut().or(self.first.as_mut()) {
+        let last_of_more = self.more.as_mut().and_then(|more| more.back_mut());
+        match last_of_more.or(self.first.as_mut()) {
             Some(FrameBytes::Owned(bytes)) => bytes,
             _ => unreachable!("an owned item was just made sure of"),
         }
@@ -85,12 +78,8 @@ impl Outbox {
     pub fn append(&mut self, other: Outbox) {
         debug_assert!(!other.is_sending(), "what is in flight stays where it is");
         self.waiting_len += other.waiting_len;
-        for item in other.first.into_iter().chain(other.more) {
-            match self.first {
-                None => self.first = Some(item),
-                Some(_) => self.more.push_back(item),
-            }
-        }
+        let more = other.more.into_iter().flat_map(|more| *more);
+        other.first.into_iter().chain(more).for_each(|item| self.push_back(item));
     }
 
     /// Counts bytes appended through [`Outbox::tail_mut`].
@@ -117,23 +106,15 @@ impl Outbox {
     /// Notes that the send in flight was taken by the kernel to its last byte.
     pub fn note_sent(&mut self) {
         self.in_flight_len = 0;
-        if self.more.capacity() > limits::OUTBOX_QUEUE_KEPT {
-            self.release_idle();
-        }
-    }
-
-    /// Frees the queue if nothing is in it. To be called now and then: a connection that is idle
-    /// holds no memory here.
-    pub fn release_idle(&mut self) {
-        if self.more.is_empty() {
-            self.more = VecDeque::new();
+        if self.more.as_ref().is_some_and(|more| more.is_empty()) {
+            self.more = None;
         }
     }
 
     /// Drops everything that waits, the send in flight apart. Returns the bytes dropped.
     pub fn drop_waiting(&mut self) -> usize {
         self.first = None;
-        self.more = VecDeque::new();
+        self.more = None;
         std::mem::take(&mut self.waiting_len)
     }
 
@@ -157,11 +138,24 @@ impl Outbox {
         self.in_flight_len > 0
     }
 
+    fn push_back(&mut self, item: FrameBytes) {
+        if self.first.is_none() {
+            debug_assert!(self.more.as_ref().is_none_or(|more| more.is_empty()));
+            self.first = Some(item);
+        } else {
+            self.more.get_or_insert_default().push_back(item);
+        }
+    }
+
     fn pop(&mut self) -> Option<FrameBytes> {
         let item = self.first.take()?;
-        self.first = self.more.pop_front();
+        self.first = self.pop_more();
         self.waiting_len -= item.len();
         Some(item)
+    }
+
+    fn pop_more(&mut self) -> Option<FrameBytes> {
+        self.more.as_mut()?.pop_front()
     }
 
     fn gather(&mut self, first: FrameBytes, spare: Vec<u8>) -> FrameBytes {
@@ -253,20 +247,6 @@ mod tests {
         assert!(matches!(send, FrameBytes::Shared(_)));
         outbox.note_sent();
         assert_eq!(outbox.take_send(Vec::new).expect("one waits").len(), 1);
-    }
-
-    #[test]
-    fn a_short_queue_is_kept_until_it_is_released_and_a_long_one_is_not() {
-        for (count, kept) in [(1, false), (2, true), (limits::OUTBOX_QUEUE_KEPT + 2, false)] {
-            let mut outbox = Outbox::default();
-            (0..count).for_each(|_| outbox.push(shared(1, 1), 1000).expect("room"));
-            outbox.release_idle();
-            assert_eq!(outbox.take_send(Vec::new).expect("some wait").len(), count);
-            outbox.note_sent();
-            assert_eq!(outbox.more.capacity() > 0, kept, "{count} frames");
-            outbox.release_idle();
-            assert_eq!(outbox.more.capacity(), 0);
-        }
     }
 
     #[test]

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::{Core, ShardSettings, lend_spare};
-use crate::frame::FrameBytes;
 use crate::id::ConnId;
 use crate::limits;
 use crate::protocol::Protocol;
@@ -68,12 +67,12 @@ impl Compression {
         &mut self,
         publication: &'a Publication,
         form: Form,
-        plain: &FrameBytes,
+        plain: &[u8],
         settings: &ShardSettings,
         stats: &ShardStats,
     ) -> Option<&'a Arc<[u8]>> {
         let CompressionSettings { level, size_min } = settings.compression;
-        if plain.len() - encode::header_len(plain.as_slice()) < size_min {
+        if plain.len() - encode::header_len(plain) < size_min {
             return None;
         }
         publication.compressed_frame(form, |payload| {

@@ -454,7 +454,7 @@ impl Core {
             deadline = deadline.min(expiry.at);
         }
         if Timers::tick_of(deadline) < connection.timer {
-            connection.timer = self.timers.insert(conn, deadline);
+            connection.timer = self.timers.insert(conn.slot, deadline);
         }
     }
 

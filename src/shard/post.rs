@@ -1,11 +1,14 @@
 //! Mail in and out: requests, deliveries, interest, publishes on their way to their owner.
 
+use std::sync::Arc;
+
 use super::fan_out::FanOut;
 use super::{Core, bit};
 use crate::hub::InterestMail;
 use crate::id::ShardId;
 use crate::limits;
 use crate::mail::{AskReply, Delivery, Publish, Reply, Request};
+use crate::publication::Publication;
 use crate::ring::Driver;
 use crate::ws::{CloseCode, encode};
 
@@ -194,10 +197,10 @@ impl Core {
         self.taken_len = self.fan_out.as_ref().map_or(0, FanOut::frame_len);
         let taken_max = self.fan_out_bytes_per_turn();
         while self.fan_out(&mut budget) && self.taken_len <= taken_max {
-            let Some(delivery) = self.next_delivery() else { return };
+            let Some((lane, delivery)) = self.next_delivery() else { return };
             budget = budget.saturating_sub(1);
             match delivery {
-                Delivery::Publication(publication) => self.begin_fan_out(publication),
+                Delivery::Publication(publication) => self.begin_fan_out(publication, lane),
                 Delivery::Notice(notice) => self.begin_notice(&notice),
                 Delivery::Registered { channel, position } => {
                     self.on_registered(&channel, position.is_some());
@@ -221,31 +224,63 @@ impl Core {
         limits::FAN_OUT_BYTES_PER_TURN.min(spared)
     }
 
-    fn next_delivery(&mut self) -> Option<Delivery> {
+    /// Takes what waits next, with the lane it came by.
+    fn next_delivery(&mut self) -> Option<(usize, Delivery)> {
         let lane_count = self.post.deliveries_in.len();
         for step in 0..lane_count {
             let lane = (self.next_lane + step) % lane_count;
-            let delivery = match &mut self.post.deliveries_in[lane] {
-                None => self.local.pop_front(),
-                Some(receiver) => {
-                    let delivery = receiver.pop();
-                    if delivery.is_some() {
-                        self.stats.counters.mail_received.add(1);
-                        let is_publication = matches!(delivery, Some(Delivery::Publication(_)));
-                        self.stats.counters.mail_delivered.add(u64::from(is_publication));
-                        if let Some(from) = receiver.take_starved() {
-                            self.rung |= bit(from);
-                        }
-                    }
-                    delivery
-                }
-            };
-            if delivery.is_some() {
+            if let Some(delivery) = self.pop_delivery(lane) {
                 self.next_lane = (lane + 1) % lane_count;
-                return delivery;
+                return Some((lane, delivery));
             }
         }
         None
+    }
+
+    fn pop_delivery(&mut self, lane: usize) -> Option<Delivery> {
+        let Some(receiver) = &mut self.post.deliveries_in[lane] else {
+            return self.local.pop_front();
+        };
+        let delivery = receiver.pop()?;
+        self.stats.counters.mail_received.add(1);
+        let is_publication = matches!(delivery, Delivery::Publication(_));
+        self.stats.counters.mail_delivered.add(u64::from(is_publication));
+        if let Some(from) = receiver.take_starved() {
+            self.rung |= bit(from);
+        }
+        Some(delivery)
+    }
+
+    /// Takes the publications that wait in `lane` right behind `first` and can be delivered with it
+    /// as one: those of its channel, as long as all together are no more than a turn may take.
+    /// What a slow reader may miss is delivered by itself.
+    pub(super) fn take_following(
+        &mut self,
+        first: &Publication,
+        lane: usize,
+    ) -> Vec<Arc<Publication>> {
+        let mut following = Vec::new();
+        let mut left = self.fan_out_bytes_per_turn().saturating_sub(self.taken_len);
+        left = left.saturating_sub(first.frame_size());
+        let is_joinable =
+            |next: &Publication| next.channel == first.channel && next.drop_policy.is_none();
+        while first.drop_policy.is_none()
+            && let Some(Delivery::Publication(next)) = self.peek_delivery(lane)
+            && is_joinable(next)
+            && let Some(rest) = left.checked_sub(next.frame_size())
+            && let Some(Delivery::Publication(next)) = self.pop_delivery(lane)
+        {
+            left = rest;
+            following.push(next);
+        }
+        following
+    }
+
+    fn peek_delivery(&self, lane: usize) -> Option<&Delivery> {
+        match &self.post.deliveries_in[lane] {
+            Some(receiver) => receiver.peek(),
+            None => self.local.front(),
+        }
     }
 
     /// Whether any lane holds mail that can be taken now.

@@ -55,8 +55,10 @@ impl Core {
         let Some(connection) = self.slots.get_mut(conn) else { return };
         connection.flags.resume_queued = false;
         connection.flags.paused = false;
-        if !connection.awaits_connect() {
-            connection.session.keepalive.put_off(self.time.ms, &self.settings.keepalive);
+        if !connection.awaits_connect()
+            && let Some(keepalive) = connection.session.keepalive_mut()
+        {
+            keepalive.put_off(self.time.ms, &self.settings.keepalive);
         }
         if let Some(held) = connection.held.take() {
             debug_assert!(held.publish.is_none(), "resumed with a publish parked");
@@ -84,8 +86,11 @@ impl Core {
                 let now = self.time.ms;
                 let Some(connection) = self.slots.get_mut(conn) else { return };
                 // Nor does it stand for a command that is still owed.
-                if connection.protocol.has_frame_pings() && !connection.awaits_connect() {
-                    connection.session.keepalive.handle_pong(now, &self.settings.keepalive);
+                if connection.protocol.has_frame_pings()
+                    && !connection.awaits_connect()
+                    && let Some(keepalive) = connection.session.keepalive_mut()
+                {
+                    keepalive.handle_pong(now, &self.settings.keepalive);
                     self.set_timer(conn);
                 }
             }
@@ -156,11 +161,10 @@ impl Core {
     pub(super) fn resume_if_drained(&mut self, conn: ConnId) {
         let low = self.settings.outbox_bytes / 2;
         let Some(connection) = self.slots.get_mut(conn) else { return };
-        let parked = connection.held.as_ref().is_some_and(|held| held.is_parked());
         let outbox = &connection.session.outbox;
         if connection.flags.paused
             && connection.session.is_open()
-            && !parked
+            && !connection.held.as_deref().is_some_and(Held::is_parked)
             && (outbox.total_len() <= low || outbox.firm_len() <= low)
         {
             self.queue_resume(conn);

@@ -1,9 +1,11 @@
 //! The connections of one shard, in slots that never move.
 
+use std::mem::offset_of;
 use std::net::IpAddr;
 
 use super::centrifuge::Client;
 use super::timers::Tick;
+use crate::chunks::{CHUNK_LEN, Chunks};
 use crate::hub::Subscription;
 use crate::id::{ConnId, GENERATION_BITS, ShardId};
 use crate::limits;
@@ -11,38 +13,47 @@ use crate::mail::Publish;
 use crate::planted::{Bug, is_planted};
 use crate::protocol::Protocol;
 use crate::ring::{CloseHow, Sock};
-use crate::session::{Millis, Session};
-
-/// Connections per chunk: chunks are allocated as the table grows and never move.
-const CHUNK_LEN: usize = 256;
+use crate::session::{Millis, Outbox, Session};
 
 /// Everything a shard keeps of one connection.
+///
+/// In the order of the declaration, which is that of use: a connection lies at the end of an
+/// [`Entry`], so sending touches the entry's first line of the cache, delivering and receiving the
+/// second too, and the third is for what is rare.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Connection {
-    pub(super) session: Session,
-    pub(super) protocol: Protocol,
     pub(super) sock: Sock,
+    /// Bytes of the send in flight that earlier, short sends took already.
+    pub(super) sent_len: u32,
+    pub(super) session: Session,
+    pub(super) flags: Flags,
+    pub(super) protocol: Protocol,
+    /// How the socket will be closed. `Some` from `terminate` on.
+    pub(super) terminating: Option<CloseHow>,
+    /// Subscriptions the owners have not answered; nothing is sent, the 101 neither, until 0.
+    pub(super) unregistered_count: u8,
+    /// What is known of a client of the Centrifuge protocol, and of no other; its subscriptions are
+    /// there.
+    pub(super) client: Option<Box<Client>>,
     /// Empty once it closes: nothing is delivered to it any more.
     pub(super) subscriptions: Box<[Subscription]>,
     /// What waits while the connection is not read. Boxed: rare.
     pub(super) held: Option<Box<Held>>,
-    /// What is known of a client of the Centrifuge protocol, and of no other; its subscriptions are
-    /// there.
-    pub(super) client: Option<Box<Client>>,
     /// The tick of the timer entry that counts.
     pub(super) timer: Tick,
-    /// Bytes of the send in flight that earlier, short sends took already.
-    pub(super) sent_len: u32,
     pub(super) peer: IpAddr,
-    /// Subscriptions the owners have not answered; nothing is sent, the 101 neither, until 0.
-    pub(super) unregistered_count: u8,
-    pub(super) flags: Flags,
-    /// How the socket will be closed. `Some` from `terminate` on.
-    pub(super) terminating: Option<CloseHow>,
 }
 
 /// A larger number is paid by a million connections, whatever they speak.
-const _: () = assert!(size_of::<Connection>() <= 240);
+const _: () = assert!(size_of::<Entry>() == 3 * CACHE_LINE);
+
+/// The outbox, which comes first in a session, ends the first line; what is rare begins the third.
+const _: () = {
+    let start = offset_of!(Entry, connection);
+    assert!(start + offset_of!(Connection, session) + size_of::<Outbox>() == CACHE_LINE);
+    assert!(start + offset_of!(Connection, client) == 2 * CACHE_LINE);
+};
 
 /// What waits while a connection is not read.
 #[derive(Debug, Default)]
@@ -126,20 +137,21 @@ pub(super) struct Flags {
     pub(super) ending: bool,
 }
 
+/// Three lines of the cache, none of them shared with a neighbour.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 struct Entry {
     generation: u32,
     connection: Option<Connection>,
 }
 
-/// What a place in the table takes, free ones of a chunk included: nothing but its generation is
-/// beside the connection.
-const _: () = assert!(size_of::<Entry>() <= size_of::<Connection>() + 8);
+/// Bytes that come into a core's cache together, on every machine this runs on.
+const CACHE_LINE: usize = 64;
 
 /// The table. A slot's generation grows each time it is taken.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    chunks: Vec<Box<[Entry]>>,
+    entries: Chunks<Entry>,
     free: Vec<u32>,
     len: usize,
 }
@@ -181,6 +193,13 @@ impl Slots {
         entry.connection.as_mut()
     }
 
+    /// Whose the slot is now.
+    pub(super) fn occupant(&mut self, slot: u32) -> Option<(ConnId, &mut Connection)> {
+        let entry = self.entry_mut(slot)?;
+        let connection = entry.connection.as_mut()?;
+        Some((ConnId { slot, generation: entry.generation }, connection))
+    }
+
     /// Open slots.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -188,12 +207,8 @@ impl Slots {
 
     /// The next connection at or after slot `from`.
     pub(super) fn next_from(&mut self, from: u32) -> Option<ConnId> {
-        let capacity = (self.chunks.len() * CHUNK_LEN) as u32;
-        (from..capacity).find_map(|slot| {
-            let entry = self.entry_mut(slot)?;
-            entry.connection.as_ref()?;
-            Some(ConnId { slot, generation: entry.generation })
-        })
+        let capacity = self.entries.len() as u32;
+        (from..capacity).find_map(|slot| Some(self.occupant(slot)?.0))
     }
 
     /// Visits the connections in slots from `cursor` on, over at most `budget` slots. Returns where
@@ -204,7 +219,7 @@ impl Slots {
         budget: usize,
         mut visit: impl FnMut(&Connection),
     ) -> Option<usize> {
-        let capacity = self.chunks.len() * CHUNK_LEN;
+        let capacity = self.entries.len();
         let end = cursor.saturating_add(budget).min(capacity);
         for slot in cursor..end {
             let slot = u32::try_from(slot).expect("permits bound the connections");
@@ -215,15 +230,14 @@ impl Slots {
     }
 
     fn grow(&mut self) -> u32 {
-        let start = (self.chunks.len() * CHUNK_LEN) as u32;
+        let start = self.entries.len() as u32;
         assert!(start < limits::CONNECTIONS_PER_SHARD_MAX, "permits bound the connections");
-        self.chunks.push((0..CHUNK_LEN).map(|_| Entry::default()).collect());
+        self.entries.grow();
         self.free.extend((start + 1..start + CHUNK_LEN as u32).rev());
         start
     }
 
     fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry> {
-        let slot = slot as usize;
-        self.chunks.get_mut(slot / CHUNK_LEN)?.get_mut(slot % CHUNK_LEN)
+        self.entries.get_mut(slot as usize)
     }
 }

@@ -135,8 +135,8 @@ impl Core {
     pub(super) fn fire_timers(&mut self) {
         let now = self.time.ms;
         while let Some((tick, due)) = self.timers.take_due(now) {
-            for conn in due {
-                let Some(connection) = self.slots.get_mut(conn) else { continue };
+            for slot in due {
+                let Some((conn, connection)) = self.slots.occupant(slot) else { continue };
                 if connection.timer == tick {
                     connection.timer = u64::MAX;
                     self.on_timer(conn);
@@ -157,15 +157,13 @@ impl Core {
             self.doom(conn, CloseHow::Reset);
             return;
         }
-        if !connection.session.is_open() {
-            return;
-        }
-        if self.end_expired(conn) {
+        if !connection.session.is_open() || self.end_expired(conn) {
             return;
         }
         let Some(connection) = self.slots.get_mut(conn) else { return };
-        connection.session.outbox.release_idle();
-        match connection.session.keepalive.handle_timeout(now, &self.settings.keepalive) {
+        let (awaits_connect, paused) = (connection.awaits_connect(), connection.flags.paused);
+        let Some(keepalive) = connection.session.keepalive_mut() else { return };
+        match keepalive.handle_timeout(now, &self.settings.keepalive) {
             KeepaliveStep::Wait => {}
             KeepaliveStep::Ping => {
                 self.stats.counters.pings_sent.add(1);
@@ -177,10 +175,8 @@ impl Core {
                 self.mark_dirty(conn);
             }
             // Its pong may lie where this shard does not read.
-            KeepaliveStep::Dead if connection.flags.paused => {
-                connection.session.keepalive.put_off(now, &self.settings.keepalive);
-            }
-            KeepaliveStep::Dead if connection.awaits_connect() => {
+            KeepaliveStep::Dead if paused => keepalive.put_off(now, &self.settings.keepalive),
+            KeepaliveStep::Dead if awaits_connect => {
                 self.close(conn, Some(Disconnect::Stale.code()), Disconnect::Stale.reason());
             }
             KeepaliveStep::Dead => {

@@ -1,11 +1,12 @@
 //! A timer wheel: who is to be looked at when.
 //!
 //! Every connection has one entry that counts (its slot remembers the tick); entries that were
-//! overtaken by an earlier one stay in the wheel and are told by that when they come up.
+//! overtaken by an earlier one stay in the wheel and are told by that when they come up. So an
+//! entry names a slot alone: whoever has it when the tick comes and remembers the tick is due then,
+//! whoever had it when the entry was made.
 
 use std::time::Duration;
 
-use crate::id::ConnId;
 use crate::session::Millis;
 
 /// Width of one tick.
@@ -19,8 +20,9 @@ pub(super) type Tick = u64;
 
 #[derive(Debug)]
 pub(super) struct Timers {
-    slots: Vec<Vec<ConnId>>,
-    /// One bit per slot that holds an entry, so that the next one is found without a walk.
+    /// Slots of connections by tick, modulo the span.
+    ticks: Vec<Vec<u32>>,
+    /// One bit per tick that holds an entry, so that the next one is found without a walk.
     filled: [u64; SPAN / 64],
     /// Every tick before it has been taken.
     next_tick: Tick,
@@ -28,16 +30,17 @@ pub(super) struct Timers {
 
 impl Timers {
     pub(super) fn new() -> Self {
-        Self { slots: vec![Vec::new(); SPAN], filled: [0; SPAN / 64], next_tick: 0 }
+        Self { ticks: vec![Vec::new(); SPAN], filled: [0; SPAN / 64], next_tick: 0 }
     }
 
-    /// Plans a look at `conn` at `deadline` or, if that is beyond the wheel's span, before. Never
-    /// before `deadline` otherwise. Returns the tick for the connection to remember.
-    pub(super) fn insert(&mut self, conn: ConnId, deadline: Millis) -> Tick {
+    /// Plans a look at the connection in `slot` at `deadline` or, if that is beyond the wheel's
+    /// span, before. Never before `deadline` otherwise. Returns the tick for the connection to
+    /// remember.
+    pub(super) fn insert(&mut self, slot: u32, deadline: Millis) -> Tick {
         let wanted = deadline.div_ceil(TICK_MS);
         let tick = wanted.clamp(self.next_tick, self.next_tick + SPAN as u64 - 1);
         let index = (tick % SPAN as u64) as usize;
-        self.slots[index].push(conn);
+        self.ticks[index].push(slot);
         self.filled[index / 64] |= 1 << (index % 64);
         tick
     }
@@ -48,7 +51,7 @@ impl Timers {
     }
 
     /// Takes the entries of the next tick that is due by `now`, with that tick.
-    pub(super) fn take_due(&mut self, now: Millis) -> Option<(Tick, Vec<ConnId>)> {
+    pub(super) fn take_due(&mut self, now: Millis) -> Option<(Tick, Vec<u32>)> {
         let now_tick = now / TICK_MS;
         let next = self.next_filled()?;
         if next > now_tick {
@@ -57,7 +60,7 @@ impl Timers {
         self.next_tick = next + 1;
         let index = (next % SPAN as u64) as usize;
         self.filled[index / 64] &= !(1 << (index % 64));
-        Some((next, std::mem::take(&mut self.slots[index])))
+        Some((next, std::mem::take(&mut self.ticks[index])))
     }
 
     /// Moves on over empty ticks. Call after the due ones were taken.
@@ -101,25 +104,21 @@ mod tests {
 
     use super::*;
 
-    fn conn(slot: u32) -> ConnId {
-        ConnId { slot, generation: 0 }
-    }
-
     #[test]
     fn never_early_within_the_span_and_never_more_than_a_tick_late() {
         let mut timers = Timers::new();
-        timers.insert(conn(1), 1_000);
+        timers.insert(1, 1_000);
         assert_eq!(timers.next_due(0), Some(Duration::from_millis(1_024)));
         assert!(timers.take_due(1_023).is_none());
         let (_, due) = timers.take_due(1_024).expect("due");
-        assert_eq!(due, [conn(1)]);
+        assert_eq!(due, [1]);
         assert!(timers.next_due(1_024).is_none());
     }
 
     #[test]
     fn deadlines_beyond_the_span_come_up_early() {
         let mut timers = Timers::new();
-        timers.insert(conn(1), 10_000_000);
+        timers.insert(1, 10_000_000);
         assert!(timers.next_due(0).expect("planned") <= Duration::from_millis(64 * 1024));
     }
 
@@ -133,12 +132,12 @@ mod tests {
             let mut open = std::collections::BTreeMap::new();
             for (slot, (ahead, pass)) in (0u32..).zip(steps) {
                 let deadline = now + ahead;
-                timers.insert(conn(slot), deadline);
+                timers.insert(slot, deadline);
                 open.insert(slot, deadline);
                 now += pass;
                 while let Some((tick, due)) = timers.take_due(now) {
-                    for conn in due {
-                        let deadline = open.remove(&conn.slot).expect("once");
+                    for slot in due {
+                        let deadline = open.remove(&slot).expect("once");
                         prop_assert!(deadline <= now);
                         prop_assert_eq!(tick.max(Timers::tick_of(deadline)), tick);
                     }

@@ -64,11 +64,13 @@ pub struct Decoded<'a> {
     pub event: Option<Event<'a>>,
 }
 
-/// Frames to messages, for one direction of one connection. At most 64 bytes; owns heap only while
+/// Frames to messages, for one direction of one connection. At most 32 bytes; owns heap only while
 /// a frame or message is incomplete.
 #[derive(Debug)]
 pub struct Decoder {
-    gathered: Vec<u8>,
+    // Boxed, for every connection pays for the place and by far most gather nothing.
+    #[expect(clippy::box_collection)]
+    gathered: Option<Box<Vec<u8>>>,
     frames: Frames,
 }
 
@@ -76,13 +78,13 @@ impl Decoder {
     /// A decoder at the start of a stream. `role` is the reader's: a server's decoder takes masked
     /// frames, a client's unmasked ones.
     pub fn new(role: Role) -> Self {
-        Self { gathered: Vec::new(), frames: Frames::new(HeaderRules::new(role, false)) }
+        Self { gathered: None, frames: Frames::new(HeaderRules::new(role, false)) }
     }
 
     /// A decoder as [`new`](Self::new) makes it, where permessage-deflate was agreed on: data
     /// messages may be compressed, which their first frame says.
     pub fn with_deflate(role: Role) -> Self {
-        Self { gathered: Vec::new(), frames: Frames::new(HeaderRules::new(role, true)) }
+        Self { gathered: None, frames: Frames::new(HeaderRules::new(role, true)) }
     }
 
     /// Takes bytes until one event is complete or the input ends; call again with the rest until
@@ -114,7 +116,7 @@ impl Decoder {
 
     /// Bytes of heap held, for accounting: 0 between messages.
     pub fn held_bytes(&self) -> usize {
-        self.gathered.capacity()
+        self.gathered.as_ref().map_or(0, |gathered| gathered.capacity())
     }
 
     fn handle_rest<'a>(
@@ -123,7 +125,7 @@ impl Decoder {
         limits: &DecodeLimits,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
         loop {
-            let Some(piece) = self.frames.next(rest, self.gathered.len() as u64, limits)? else {
+            let Some(piece) = self.frames.next(rest, self.gathered_len() as u64, limits)? else {
                 return Ok(None);
             };
             if let Some(event) = self.handle_piece(piece)? {
@@ -159,7 +161,7 @@ impl Decoder {
 
     /// Whether bytes of this frame, or of the message it ends, were gathered.
     fn has_part_of(&self, opcode: Opcode) -> bool {
-        if opcode.is_control() { self.frames.control_len > 0 } else { !self.gathered.is_empty() }
+        if opcode.is_control() { self.frames.control_len > 0 } else { self.gathered_len() > 0 }
     }
 
     /// Completes a frame that is a control frame or a message, and lies whole in the input.
@@ -181,7 +183,7 @@ impl Decoder {
     fn finish_gathered(&mut self) -> Result<Event<'static>, ProtocolError> {
         utf8::check_end(usize::from(self.frames.carried))?;
         let open = self.frames.end_message();
-        Ok(Event::Message(open.message(Cow::Owned(std::mem::take(&mut self.gathered)))))
+        Ok(Event::Message(open.message(Cow::Owned(self.take_gathered()))))
     }
 
     /// Appends a piece of a frame's payload, unmasked, and checks it if it is text, in blocks that
@@ -193,16 +195,17 @@ impl Decoder {
         let is_text = !is_control && self.frames.open() == Some(Open::Text);
         let mut frame_rest = bytes.len() + remaining;
         for block in bytes.chunks(UNMASK_BLOCK) {
-            self.reserve(block.len(), (fin && !is_control).then_some(frame_rest));
-            let start = self.gathered.len();
-            self.gathered.extend_from_slice(block);
+            let gathered = self.gathered.get_or_insert_default();
+            reserve(gathered, block.len(), (fin && !is_control).then_some(frame_rest));
+            let start = gathered.len();
+            gathered.extend_from_slice(block);
             if let Some(key) = &mut key {
-                let phase = mask::apply(&mut self.gathered[start..], *key, 0);
+                let phase = mask::apply(&mut gathered[start..], *key, 0);
                 key.rotate_left(phase);
             }
             if is_text {
                 let checked = start - usize::from(self.frames.carried);
-                self.frames.carried = utf8::check(&self.gathered[checked..])? as u8;
+                self.frames.carried = utf8::check(&gathered[checked..])? as u8;
             }
             frame_rest -= block.len();
         }
@@ -212,36 +215,44 @@ impl Decoder {
         Ok(())
     }
 
-    /// Makes room by doubling, so that the heap follows what arrived and not what was declared, and
-    /// not beyond the end of the message where that is known: `message_rest` bytes from here.
-    fn reserve(&mut self, block_len: usize, message_rest: Option<usize>) {
-        let needed = self.gathered.len() + block_len;
-        if needed <= self.gathered.capacity() {
-            return;
-        }
-        let doubled = needed.max(2 * self.gathered.capacity());
-        let target = match message_rest {
-            Some(message_rest) => doubled.min(self.gathered.len() + message_rest),
-            None => doubled,
-        };
-        self.gathered.reserve_exact(target - self.gathered.len());
-    }
-
     /// Takes a gathered control frame's payload from behind the message.
     fn take_control(&mut self) -> Vec<u8> {
-        let message_len = self.gathered.len() - usize::from(self.frames.control_len);
+        let message_len = self.gathered_len() - usize::from(self.frames.control_len);
         self.frames.control_len = 0;
-        if message_len == 0 {
-            return std::mem::take(&mut self.gathered);
+        match &mut self.gathered {
+            Some(gathered) if message_len > 0 => gathered.split_off(message_len),
+            _ => self.take_gathered(),
         }
-        self.gathered.split_off(message_len)
+    }
+
+    fn take_gathered(&mut self) -> Vec<u8> {
+        self.gathered.take().map_or_else(Vec::new, |gathered| *gathered)
+    }
+
+    fn gathered_len(&self) -> usize {
+        self.gathered.as_ref().map_or(0, |gathered| gathered.len())
     }
 
     /// Gives back all memory and takes nothing any more.
     fn close(&mut self) {
-        self.gathered = Vec::new();
+        self.gathered = None;
         self.frames.close();
     }
+}
+
+/// Makes room by doubling, so that the heap follows what arrived and not what was declared, and
+/// not beyond the end of the message where that is known: `message_rest` bytes from here.
+fn reserve(gathered: &mut Vec<u8>, block_len: usize, message_rest: Option<usize>) {
+    let needed = gathered.len() + block_len;
+    if needed <= gathered.capacity() {
+        return;
+    }
+    let doubled = needed.max(2 * gathered.capacity());
+    let target = match message_rest {
+        Some(message_rest) => doubled.min(gathered.len() + message_rest),
+        None => doubled,
+    };
+    gathered.reserve_exact(target - gathered.len());
 }
 
 impl<'a> From<Control<'a>> for Event<'a> {

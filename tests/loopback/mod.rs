@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use tidegate::frame::FrameBytes;
 use tidegate::id::{ConnId, Owners, ShardId};
 use tidegate::limits;
-use tidegate::mail::{Handoff, Permits, Request, Sender, wire};
+use tidegate::mail::{Handoff, Permits, Publish, Reply, Request, Sender, wire};
 use tidegate::protocol::ProtocolLimits;
 use tidegate::protocol::admission::{Entry, RawEntry};
 use tidegate::protocol::channel::{Audience, ChannelOptions, Format, Namespaces};
 use tidegate::protocol::hook::HookSet;
+use tidegate::publication::{Payload, PublishOptions};
 use tidegate::ring::{
     CloseHow, Completion, Driver, DriverCounts, Fault, Lease, RingSizes, Sock, UringDriver,
 };
@@ -25,6 +26,7 @@ use tidegate::session::KeepaliveTimes;
 use tidegate::shard::{CompressionSettings, Shard, ShardSettings, SystemClock};
 use tidegate::stats::ShardStats;
 use tidegate::ws::{DecodeLimits, DeflateParams};
+use tokio::sync::oneshot;
 
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -129,6 +131,21 @@ impl Alone {
         self.read_exact(&mut client, &mut answer);
         assert_eq!(answer, ANSWER);
         client
+    }
+
+    /// Hands a publication to the shard, as the HTTP API does. No turn is made.
+    pub fn publish(&mut self, channel: &str, payload: Payload) {
+        let (reply, _outcome) = oneshot::channel();
+        let publish = Publish {
+            channel: channel.into(),
+            payload,
+            options: PublishOptions::default(),
+            info: None,
+            accepted_at: Instant::now(),
+            reply: Reply::Control(reply),
+        };
+        let pushed = self.requests.push(Request::Publish(Box::new(publish)));
+        assert!(pushed.is_ok(), "the lane has room");
     }
 
     /// Reads, turning the shard while nothing is there.

@@ -64,17 +64,19 @@ impl Outbox {
             return Err(OutboxFull);
         }
         self.waiting_len += frame.len();
+        let more = self.more.get_or_insert_default();
         if place > 0 {
-            self.more.insert(place - 1, frame);
+            more.insert(place - 1, frame);
         } else if let Some(first) = self.first.replace(frame) {
-            self.more.push_front(first);
+            more.push_front(first);
         }
         Ok(())
     }
 
     /// Bytes waiting and in flight that are not dropped for others. Looks at all that waits.
     pub fn firm_len(&self) -> usize {
-        let droppable = self.first.iter().chain(&self.more).filter_map(|frame| match frame {
+        let more = self.more.iter().flat_map(|more| more.iter());
+        let droppable = self.first.iter().chain(more).filter_map(|frame| match frame {
             FrameBytes::Droppable(frame) => Some(frame.bytes.len()),
             FrameBytes::Owned(_) | FrameBytes::Shared(_) => None,
         });
@@ -126,21 +128,24 @@ impl Outbox {
 
     /// Frames that wait.
     fn count(&self) -> usize {
-        usize::from(self.first.is_some()) + self.more.len()
+        usize::from(self.first.is_some()) + self.more.as_ref().map_or(0, |more| more.len())
     }
 
     fn at(&self, index: usize) -> Option<&FrameBytes> {
         match index {
             0 => self.first.as_ref(),
-            _ => self.more.get(index - 1),
+            _ => self.more.as_ref()?.get(index - 1),
         }
     }
 
     /// Takes out a frame that waits; gives its bytes.
     fn remove(&mut self, index: usize) -> usize {
         let removed = match index {
-            0 => std::mem::replace(&mut self.first, self.more.pop_front()),
-            _ => self.more.remove(index - 1),
+            0 => {
+                let next = self.pop_more();
+                std::mem::replace(&mut self.first, next)
+            }
+            _ => self.more.as_mut().and_then(|more| more.remove(index - 1)),
         };
         let len = removed.expect("a frame that waits").len();
         self.waiting_len -= len;

@@ -162,7 +162,9 @@ impl Core {
         let ping_s = as_messages.then(|| times.ping_interval.div_ceil(1000));
         let data = data.as_deref();
         reply::append_connected(out, id, &Connected { session, ping_s, ttl, subs: &subs, data });
-        connection.session.keepalive = keepalive;
+        if let Some(awaited) = connection.session.keepalive_mut() {
+            *awaited = keepalive;
+        }
         self.set_timer(conn);
         self.release(conn, held, out);
         Outcome::Begun
@@ -172,10 +174,10 @@ impl Core {
         let now = self.time.ms;
         let connection = self.slots.get_mut(conn).expect("its command is carried out");
         let frame_pings = connection.protocol.has_frame_pings();
-        let keepalive = &mut connection.session.keepalive;
-        if frame_pings || !keepalive.is_pong_awaited() {
+        let keepalive = connection.session.keepalive_mut();
+        let Some(keepalive) = keepalive.filter(|one| !frame_pings && one.is_pong_awaited()) else {
             return Outcome::Disconnect(Disconnect::BadRequest);
-        }
+        };
         keepalive.handle_pong(now, &self.settings.keepalive);
         self.set_timer(conn);
         Outcome::Begun
