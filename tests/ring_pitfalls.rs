@@ -354,7 +354,11 @@ fn late_cqe_hits_a_reused_slot() {
 #[test]
 fn link_timeout_eats_data() {
     let operations = ["AsyncCancel", "MsgRingData", "Read", "RecvMulti", "Send"];
-    assert_eq!(sources::ring_operations(), operations);
+    // What a socket in a table slot has no system call for.
+    let of_slots = ["Close", "SetSockOpt", "Shutdown"];
+    let mut all = [&operations[..], &of_slots].concat();
+    all.sort_unstable();
+    assert_eq!(sources::ring_operations(), all);
     assert!(!sources::mention(&["IO_LINK", "IO_HARDLINK", "LinkTimeout"]));
     let mut world = World::new(Options::default());
     let conn = world.connect_echo();
