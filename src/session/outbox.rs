@@ -143,7 +143,8 @@ impl Outbox {
             debug_assert!(self.more.as_ref().is_none_or(|more| more.is_empty()));
             self.first = Some(item);
         } else {
-            self.more.get_or_insert_default().push_back(item);
+            let room = || Box::new(VecDeque::with_capacity(limits::OUTBOX_QUEUE_ROOM));
+            self.more.get_or_insert_with(room).push_back(item);
         }
     }
 
