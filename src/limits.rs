@@ -122,6 +122,10 @@ pub const NOTSENT_LOWAT: u32 = 64 * 1024;
 /// allocates nothing in steady state.
 pub const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Of those vectors, how many for each open connection: one is in flight while another is filled.
+/// More would only be what connections that ended have left behind.
+pub const SPARES_PER_CONNECTION: usize = 2;
+
 /// Frames for which the queue of an outbox has room when it takes memory: few enough to be nothing
 /// beside a socket, and more than most queues ever hold.
 pub const OUTBOX_QUEUE_ROOM: usize = 8;

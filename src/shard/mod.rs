@@ -458,10 +458,12 @@ impl Core {
         }
     }
 
-    /// Keeps an empty vector for later frames, while there is room.
+    /// Keeps an empty vector for later frames, while there is room and they may all be needed.
     fn give_spare(&mut self, mut bytes: Vec<u8>) {
         let capacity = bytes.capacity();
+        let most = limits::SPARES_PER_CONNECTION * self.slots.len();
         if capacity <= limits::SEND_GATHER_MAX
+            && self.spare.len() < most
             && self.spare_len + capacity <= limits::SPARE_BYTES_MAX
         {
             bytes.clear();
