@@ -4,10 +4,12 @@
 
 mod hooks;
 mod notices;
+mod outbox;
 mod slots;
 
 pub use hooks::*;
 pub use notices::*;
+pub use outbox::*;
 pub use slots::*;
 
 /// Connections of one process, default. A table slot costs nothing until it is used; the bound
@@ -121,14 +123,6 @@ pub const NOTSENT_LOWAT: u32 = 64 * 1024;
 /// Bytes of empty vectors a shard keeps to build frames of single connections in, so that an echo
 /// allocates nothing in steady state.
 pub const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Of those vectors, how many for each open connection: one is in flight while another is filled.
-/// More would only be what connections that ended have left behind.
-pub const SPARES_PER_CONNECTION: usize = 2;
-
-/// Frames for which the queue of an outbox has room when it takes memory: few enough to be nothing
-/// beside a socket, and more than most queues ever hold.
-pub const OUTBOX_QUEUE_ROOM: usize = 8;
 
 /// Mail one lane between two threads holds, default.
 pub const MAILBOX_LEN_DEFAULT: usize = 1_024;
