@@ -4,6 +4,6 @@
 /// beside a socket, and more than most queues ever hold.
 pub const OUTBOX_QUEUE_ROOM: usize = 8;
 
-/// Empty vectors a shard keeps for each open connection, within [`super::SPARE_BYTES_MAX`]: one is in
-/// flight while another is filled. More would only be what connections that ended have left behind.
+/// Empty vectors a shard keeps for each open connection, within [`super::SPARE_BYTES_MAX`]: one is
+/// in flight while another is filled. More would only be what ended connections have left behind.
 pub const SPARES_PER_CONNECTION: usize = 2;
