@@ -103,12 +103,6 @@ fn a_publication_allocates_the_same_whatever_the_number_of_subscribers() {
     check_publications(1);
 }
 
-/// They are delivered as one where they wait together.
-#[test]
-fn publications_that_come_together_allocate_no_more() {
-    check_publications(10);
-}
-
 fn check_publications(together: usize) {
     for count in [100, 400] {
         let counted = [
@@ -119,14 +113,7 @@ fn check_publications(together: usize) {
             let owed = 100 * together * each;
             // Something may still grow, such as a connection's list of commands. Were it to happen
             // with every delivery, it would a hundred times as often.
-            let (spared, spent) = match together {
-                1 => (0, 3 * count),
-                // What comes while what came before it is being delivered waits behind it in each
-                // outbox, in a queue that takes memory twice: on a busy machine up to every eighth
-                // delivery, a third of those that would without joining.
-                _ => (100 * together * PER_JOINED, 100 * together * (PER_JOINED + count / 4)),
-            };
-            let is_met = (owed - spared..=owed + spent).contains(&allocations);
+            let is_met = (owed..=owed + count).contains(&allocations);
             assert!(is_met, "{allocations} with {count} subscribers, {owed} are owed");
         }
     }
@@ -140,10 +127,6 @@ const PER_RAW_PUBLICATION: usize = 4;
 
 /// And the Centrifuge protocol's frame, while it is made and as it is shared.
 const PER_JSON_PUBLICATION: usize = PER_RAW_PUBLICATION + 2;
-
-/// On two shards, a publication's part of what joining two takes more, or what joining many takes
-/// less.
-const PER_JOINED: usize = 2;
 
 /// Of 10,000 messages. A list or a pool of buffers grows when a turn takes more connections than
 /// any before; each shard has five of them.
