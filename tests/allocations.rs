@@ -81,36 +81,28 @@ impl Subscriber for Session {
     }
 }
 
-/// What shards allocate while each of `subscriber_count` gets 100 times `together` publications,
-/// which are published with one request.
-fn of_publications<S: Subscriber>(subscriber_count: usize, together: usize) -> usize {
+/// What shards allocate while each of `subscriber_count` gets 100 publications.
+fn of_publications<S: Subscriber>(subscriber_count: usize) -> usize {
     let gateway = gateway();
     let mut subscribers: Vec<_> = (0..subscriber_count).map(|_| S::subscribe(&gateway)).collect();
-    let command = format!(r#"{{"publish":{{"channel":"news","data":{PAYLOAD}}}}}"#);
-    let body = format!(r#"{{"commands":[{}]}}"#, vec![command; together].join(","));
+    let body = format!(r#"{{"channel":"news","data":{PAYLOAD}}}"#);
     let headers = [("Content-Type", "application/json")];
     of_rounds(100, || {
-        let answer = http::ask(gateway.admin, "POST", "/api/batch", &headers, body.as_bytes());
+        let answer = http::ask(gateway.admin, "POST", "/api/publish", &headers, body.as_bytes());
         assert_eq!(answer.status, 200, "{}", answer.text());
-        for _ in 0..together {
-            subscribers.iter_mut().for_each(Subscriber::receive);
-        }
+        subscribers.iter_mut().for_each(Subscriber::receive);
     })
 }
 
 #[test]
 fn a_publication_allocates_the_same_whatever_the_number_of_subscribers() {
-    check_publications(1);
-}
-
-fn check_publications(together: usize) {
     for count in [100, 400] {
         let counted = [
-            (PER_RAW_PUBLICATION, of_publications::<Client>(count, together)),
-            (PER_JSON_PUBLICATION, of_publications::<Session>(count, together)),
+            (PER_RAW_PUBLICATION, of_publications::<Client>(count)),
+            (PER_JSON_PUBLICATION, of_publications::<Session>(count)),
         ];
         for (each, allocations) in counted {
-            let owed = 100 * together * each;
+            let owed = 100 * each;
             // Something may still grow, such as a connection's list of commands. Were it to happen
             // with every delivery, it would a hundred times as often.
             let is_met = (owed..=owed + count).contains(&allocations);
