@@ -281,10 +281,10 @@ impl Driver for UringDriver {
     }
 
     fn submit_send(&mut self, sock: Sock, bytes: FrameBytes, from: usize) {
-        let conn = self.conn(sock);
         let key = self.sends.insert(bytes);
         let state = self.socks.get_mut(sock.index()).and_then(Option::as_mut);
         let state = state.expect("the shard names open sockets only");
+        let conn = ConnId { slot: sock.0, generation: state.generation };
         assert!(state.in_flight.is_none(), "a second send on one socket");
         let rest = &self.sends[key].as_slice()[from..];
         assert!(!rest.is_empty(), "a send of nothing");
