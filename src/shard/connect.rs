@@ -2,6 +2,7 @@
 
 use super::centrifuge::{Client, Expiry, Renewal};
 use super::slots::{Connection, Flags, Held};
+use super::timers::NO_TICK;
 use super::{Core, lend_spare};
 use crate::hub::{Member, Place, Subscription};
 use crate::id::{ChannelName, ConnId};
@@ -55,7 +56,7 @@ impl Core {
             subscriptions: Box::default(),
             held: (!held.backlog.is_empty()).then(|| Box::new(held)),
             client,
-            timer: u64::MAX,
+            timer: NO_TICK,
             sent_len: 0,
             peer,
             unregistered_count: 0,

@@ -454,6 +454,7 @@ impl Core {
             deadline = deadline.min(expiry.at);
         }
         if Timers::tick_of(deadline) < connection.timer {
+            self.timers.remove(conn.slot, connection.timer);
             connection.timer = self.timers.insert(conn.slot, deadline);
         }
     }

@@ -40,7 +40,7 @@ pub(super) struct Connection {
     pub(super) subscriptions: Box<[Subscription]>,
     /// What waits while the connection is not read. Boxed: rare.
     pub(super) held: Option<Box<Held>>,
-    /// The tick of the timer entry that counts.
+    /// The tick of its timer, or `NO_TICK`.
     pub(super) timer: Tick,
     pub(super) peer: IpAddr,
 }

@@ -5,6 +5,7 @@
 
 use super::clock::Clock;
 use super::slots::Connection;
+use super::timers::NO_TICK;
 use super::{Core, Shard};
 use crate::hub::{Member, Place};
 use crate::id::ConnId;
@@ -134,15 +135,11 @@ impl Core {
     /// Looks at every connection whose time has come.
     pub(super) fn fire_timers(&mut self) {
         let now = self.time.ms;
-        while let Some((tick, due)) = self.timers.take_due(now) {
-            for slot in due {
-                let Some((conn, connection)) = self.slots.occupant(slot) else { continue };
-                if connection.timer == tick {
-                    connection.timer = u64::MAX;
-                    self.on_timer(conn);
-                    self.set_timer(conn);
-                }
-            }
+        while let Some(slot) = self.timers.take_due(now) {
+            let (conn, connection) = self.slots.occupant(slot).expect(TIMER_GOES_WITH_IT);
+            connection.timer = NO_TICK;
+            self.on_timer(conn);
+            self.set_timer(conn);
         }
         self.timers.settle(now);
     }
@@ -220,6 +217,7 @@ impl<D: Driver, C: Clock> Shard<D, C> {
     /// Step three: the socket is closed, the slot and the permit are free again.
     fn terminate_close(&mut self, conn: ConnId) {
         let connection = self.core.slots.remove(conn);
+        self.core.timers.remove(conn.slot, connection.timer);
         self.core.expiries.remove(&conn);
         self.core.metas.remove(&conn);
         self.core.headers.remove(&conn);
@@ -233,3 +231,5 @@ impl<D: Driver, C: Clock> Shard<D, C> {
         tracing::debug!(%conn, peer = %connection.peer, code = connection.session.close_code(), "closed");
     }
 }
+
+const TIMER_GOES_WITH_IT: &str = "a connection's timer is removed with it";

@@ -1,12 +1,12 @@
 //! A timer wheel: who is to be looked at when.
 //!
-//! Every connection has one entry that counts (its slot remembers the tick); entries that were
-//! overtaken by an earlier one stay in the wheel and are told by that when they come up. So an
-//! entry names a slot alone: whoever has it when the tick comes and remembers the tick is due then,
-//! whoever had it when the entry was made.
+//! Every connection has at most one entry, a link of its slot in the list of a tick; the connection
+//! remembers the tick. So an entry goes when its connection goes, and the wheel is as large as the
+//! table of connections, however fast they come and go.
 
 use std::time::Duration;
 
+use crate::chunks::Chunks;
 use crate::session::Millis;
 
 /// Width of one tick.
@@ -15,34 +15,87 @@ const TICK_MS: Millis = 64;
 /// Ticks the wheel spans: about 65 s. Later deadlines are looked at early and put off.
 const SPAN: usize = 1024;
 
-/// A moment in ticks. `u64::MAX`: no timer.
+/// A moment in ticks.
 pub(super) type Tick = u64;
+
+/// The tick of a connection without an entry: later than any other.
+pub(super) const NO_TICK: Tick = u64::MAX;
+
+/// No slot: the end of a list.
+const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// Slots of connections by tick, modulo the span.
-    ticks: Vec<Vec<u32>>,
+    /// The first slot of every tick's list, by tick modulo the span.
+    firsts: Box<[u32; SPAN]>,
     /// One bit per tick that holds an entry, so that the next one is found without a walk.
     filled: [u64; SPAN / 64],
-    /// Every tick before it has been taken.
+    /// Every tick before it was taken.
     next_tick: Tick,
+    /// The first slot of the list that is being taken.
+    due: u32,
+    /// The entries, by slot.
+    links: Chunks<Link>,
+}
+
+/// A slot's neighbours in its list. Both are of no meaning while it is in none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Link {
+    previous: u32,
+    next: u32,
 }
 
 impl Timers {
     pub(super) fn new() -> Self {
-        Self { ticks: vec![Vec::new(); SPAN], filled: [0; SPAN / 64], next_tick: 0 }
+        Self {
+            firsts: Box::new([NONE; SPAN]),
+            filled: [0; SPAN / 64],
+            next_tick: 0,
+            due: NONE,
+            links: Chunks::default(),
+        }
     }
 
-    /// Plans a look at the connection in `slot` at `deadline` or, if that is beyond the wheel's
-    /// span, before. Never before `deadline` otherwise. Returns the tick for the connection to
-    /// remember.
+    /// Plans a look at the connection in `slot`, which has no entry, at `deadline` or, if that is
+    /// beyond the wheel's span, before. Never before `deadline` otherwise. Returns the tick for the
+    /// connection to remember.
     pub(super) fn insert(&mut self, slot: u32, deadline: Millis) -> Tick {
-        let wanted = deadline.div_ceil(TICK_MS);
+        let wanted = Self::tick_of(deadline);
         let tick = wanted.clamp(self.next_tick, self.next_tick + SPAN as u64 - 1);
-        let index = (tick % SPAN as u64) as usize;
-        self.ticks[index].push(slot);
+        let index = index_of(tick);
+        while self.links.len() <= slot as usize {
+            self.links.grow();
+        }
+        let next = std::mem::replace(&mut self.firsts[index], slot);
+        *self.link(slot) = Link { previous: NONE, next };
+        if next != NONE {
+            self.link(next).previous = slot;
+        }
         self.filled[index / 64] |= 1 << (index % 64);
         tick
+    }
+
+    /// Takes the entry of `slot` away, which was planned for `tick`; with `NO_TICK` there is none.
+    pub(super) fn remove(&mut self, slot: u32, tick: Tick) {
+        if tick == NO_TICK {
+            return;
+        }
+        let Link { previous, next } = *self.link(slot);
+        if next != NONE {
+            self.link(next).previous = previous;
+        }
+        if previous != NONE {
+            self.link(previous).next = next;
+        } else if self.due == slot {
+            self.due = next;
+        } else {
+            let index = index_of(tick);
+            debug_assert_eq!(self.firsts[index], slot, "planned for another tick");
+            self.firsts[index] = next;
+            if next == NONE {
+                self.filled[index / 64] &= !(1 << (index % 64));
+            }
+        }
     }
 
     /// The tick `insert` would choose, to see whether a planned look is early enough.
@@ -50,17 +103,29 @@ impl Timers {
         deadline.div_ceil(TICK_MS)
     }
 
-    /// Takes the entries of the next tick that is due by `now`, with that tick.
-    pub(super) fn take_due(&mut self, now: Millis) -> Option<(Tick, Vec<u32>)> {
-        let now_tick = now / TICK_MS;
-        let next = self.next_filled()?;
-        if next > now_tick {
-            return None;
+    /// Takes the next entry that is due by `now`: its slot.
+    pub(super) fn take_due(&mut self, now: Millis) -> Option<u32> {
+        if self.due == NONE {
+            let next = self.next_filled()?;
+            if next > now / TICK_MS {
+                return None;
+            }
+            self.next_tick = next + 1;
+            let index = index_of(next);
+            self.filled[index / 64] &= !(1 << (index % 64));
+            self.due = std::mem::replace(&mut self.firsts[index], NONE);
         }
-        self.next_tick = next + 1;
-        let index = (next % SPAN as u64) as usize;
-        self.filled[index / 64] &= !(1 << (index % 64));
-        Some((next, std::mem::take(&mut self.ticks[index])))
+        let slot = self.due;
+        self.due = self.link(slot).next;
+        if self.due != NONE {
+            let due = self.due;
+            self.link(due).previous = NONE;
+        }
+        Some(slot)
+    }
+
+    fn link(&mut self, slot: u32) -> &mut Link {
+        self.links.get_mut(slot as usize).expect("a slot with an entry has its link")
     }
 
     /// Moves on over empty ticks. Call after the due ones were taken.
@@ -79,7 +144,7 @@ impl Timers {
     /// The first tick from `next_tick` on that holds an entry.
     fn next_filled(&self) -> Option<Tick> {
         let words = self.filled.len();
-        let start = (self.next_tick % SPAN as u64) as usize;
+        let start = index_of(self.next_tick);
         for step in 0..=words {
             let word = (start / 64 + step) % words;
             let mut bits = self.filled[word];
@@ -98,6 +163,11 @@ impl Timers {
     }
 }
 
+/// Where a tick's list begins in the wheel.
+fn index_of(tick: Tick) -> usize {
+    (tick % SPAN as u64) as usize
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -110,8 +180,8 @@ mod tests {
         timers.insert(1, 1_000);
         assert_eq!(timers.next_due(0), Some(Duration::from_millis(1_024)));
         assert!(timers.take_due(1_023).is_none());
-        let (_, due) = timers.take_due(1_024).expect("due");
-        assert_eq!(due, [1]);
+        assert_eq!(timers.take_due(1_024), Some(1));
+        assert!(timers.take_due(1_024).is_none());
         assert!(timers.next_due(1_024).is_none());
     }
 
@@ -122,30 +192,64 @@ mod tests {
         assert!(timers.next_due(0).expect("planned") <= Duration::from_millis(64 * 1024));
     }
 
+    #[test]
+    fn whoever_ends_while_a_tick_is_taken_is_not_taken() {
+        let mut timers = Timers::new();
+        let tick = timers.insert(1, 64);
+        for slot in 2..=4 {
+            assert_eq!(timers.insert(slot, 64), tick);
+        }
+        assert_eq!(timers.take_due(64), Some(4));
+        timers.remove(3, tick);
+        timers.remove(1, tick);
+        // What is planned meanwhile comes with a later tick.
+        assert_eq!(timers.insert(4, 0), tick + 1);
+        assert_eq!(timers.take_due(64), Some(2));
+        assert_eq!(timers.take_due(64), None);
+        assert_eq!(timers.take_due(128), Some(4));
+        assert!(timers.next_due(128).is_none());
+    }
+
+    #[test]
+    fn the_wheel_is_as_large_as_the_table_however_many_came_and_went() {
+        let mut timers = Timers::new();
+        for round in 0..100_000 {
+            let slot = round % 100;
+            let tick = timers.insert(slot, u64::from(round));
+            timers.remove(slot, tick);
+        }
+        assert_eq!(timers.links.len(), crate::chunks::CHUNK_LEN);
+        assert!(timers.next_due(0).is_none());
+    }
+
     proptest! {
         #[test]
-        fn every_entry_comes_up_once(
-            steps in prop::collection::vec((0..60_000u64, 1..5_000u64), 1..60)
+        fn every_entry_comes_up_once_unless_it_is_taken_away(
+            steps in prop::collection::vec((0..60_000u64, 1..5_000u64, any::<Option<u8>>()), 1..60)
         ) {
             let mut timers = Timers::new();
             let mut now = 0;
             let mut open = std::collections::BTreeMap::new();
-            for (slot, (ahead, pass)) in (0u32..).zip(steps) {
+            for (slot, (ahead, pass, gone)) in (0u32..).zip(steps) {
                 let deadline = now + ahead;
-                timers.insert(slot, deadline);
-                open.insert(slot, deadline);
+                let tick = timers.insert(slot, deadline);
+                open.insert(slot, (deadline, tick));
+                if let Some(gone) = gone {
+                    let (&slot, &(_, tick)) =
+                        open.iter().nth(usize::from(gone) % open.len()).expect("one of them");
+                    timers.remove(slot, tick);
+                    open.remove(&slot);
+                }
                 now += pass;
-                while let Some((tick, due)) = timers.take_due(now) {
-                    for slot in due {
-                        let deadline = open.remove(&slot).expect("once");
-                        prop_assert!(deadline <= now);
-                        prop_assert_eq!(tick.max(Timers::tick_of(deadline)), tick);
-                    }
+                while let Some(slot) = timers.take_due(now) {
+                    let (deadline, _) = open.remove(&slot).expect("once");
+                    prop_assert!(deadline <= now);
                 }
                 timers.settle(now);
-                for deadline in open.values() {
+                for (deadline, _) in open.values() {
                     prop_assert!(now < deadline.div_ceil(TICK_MS) * TICK_MS, "overdue");
                 }
+                prop_assert_eq!(timers.next_due(now).is_some(), !open.is_empty());
             }
         }
     }

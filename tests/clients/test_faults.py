@@ -105,12 +105,7 @@ def test_churn_leaves_nothing_behind(gateway, figures):
 
     async def run():
         async with asyncio.timeout(3000):
-            # The gateway forgets when a connection would have been looked at about 65 s after it
-            # ended: memory is what it will be once the first of them are forgotten.
-            settled_at = time.monotonic() + scale(0, 70)
             await churn(rounds // 4)
-            while time.monotonic() < settled_at:
-                await churn(1)
             memory, open_files = Memory(started.pid), descriptors(started.pid)
             await churn(rounds)
             return memory, open_files
