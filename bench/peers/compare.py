@@ -23,7 +23,7 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/compare")
     parser.add_argument("rounds", nargs="?", type=int, default=ROUNDS_MIN)
     names = [row.name for row in ROWS]
-    parser.add_argument("row", nargs="*", help=f"of {', '.join(names)} (default all)")
+    parser.add_argument("row", nargs="*", help=f"of {', '.join(names)} (default all but scale)")
     arguments = parser.parse_args()
     if unknown := set(arguments.row) - set(names):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -35,7 +35,8 @@ def main():
     if arguments.rounds >= ROUNDS_MIN:
         kept, page = ROOT / "bench/baselines/compare", ROOT / "bench/RESULTS.md"
     kept.mkdir(parents=True, exist_ok=True)
-    asked = [row for row in ROWS if not arguments.row or row.name in arguments.row]
+    always = [row.name for row in ROWS if not getattr(row, "if_named", False)]
+    asked = [row for row in ROWS if row.name in (arguments.row or always)]
     ran = [run(row, arguments.rounds, kept) for row in asked]
     results.write(page, kept)
     print(f"written: {page} and {kept}")
