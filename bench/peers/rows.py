@@ -24,8 +24,9 @@ def at_a_rate_and_saturated(kind, rate, command, connections, size=64):
 
 ECHO = at_a_rate_and_saturated("echo", 50_000, "echo", 100)
 BIG_ECHO = at_a_rate_and_saturated("echo", 200, "echo", 4, 1 << 20)
-FANOUT = at_a_rate_and_saturated("fanout", 100, "fanout", 1000)
-CENTRIFUGE = at_a_rate_and_saturated("centrifuge", 100, "fanout", 1000)
+FANOUT_SUBSCRIBERS = 1000
+FANOUT = at_a_rate_and_saturated("fanout", 100, "fanout", FANOUT_SUBSCRIBERS)
+CENTRIFUGE = at_a_rate_and_saturated("centrifuge", 100, "fanout", FANOUT_SUBSCRIBERS)
 
 
 @dataclass
