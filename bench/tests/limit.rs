@@ -5,6 +5,7 @@ mod common;
 
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use common::PROGRAM;
@@ -128,8 +129,10 @@ fn echo_at_cost(mut socket: tungstenite::WebSocket<std::net::TcpStream>) {
     }
 }
 
-/// Runs a short `limit` and reads its JSON.
+/// Runs a short `limit`, beside no other, for each needs two cores; reads its JSON.
 fn limit(name: &str, args: &[&str]) -> Value {
+    static CORES: Mutex<()> = Mutex::new(());
+    let _alone = CORES.lock().unwrap_or_else(PoisonError::into_inner);
     let json = std::env::temp_dir().join(format!("limit-{name}-{}.json", std::process::id()));
     let duration: &[&str] = if args.contains(&"--duration") { &[] } else { &["--duration=200ms"] };
     let run = Command::new(PROGRAM)

@@ -57,6 +57,10 @@ class Lines:
             self._ended = True
             self._changed.notify_all()
 
+    def wait_for_end(self, timeout=PATIENCE_S):
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._ended, timeout), self.text()
+
     def timed(self, pattern=""):
         """Pairs of arrival time and line, of the lines that match."""
         with self._changed:
@@ -224,8 +228,11 @@ class Gateway:
         self.process.send_signal(number)
 
     def wait(self, timeout=PATIENCE_S):
-        """The exit code."""
-        return self.process.wait(timeout)
+        """The exit code, once all that it said was read."""
+        code = self.process.wait(timeout)
+        self.stdout.wait_for_end()
+        self.stderr.wait_for_end()
+        return code
 
     def kill(self):
         """Ends it at once; the exit code then is of no interest."""

@@ -129,6 +129,8 @@ pub(crate) enum LimitError {
     Silent { figure: &'static str, halves: String },
     #[error("nothing came back in {0:?}: was the machine busy with something else?")]
     Unanswered(Duration),
+    #[error("the generator slept through {0:?}: was the machine busy with something else?")]
+    Asleep(Duration),
     #[error("{0} publications that were due were not acknowledged: the server is not measured")]
     Unpublished(u64),
     #[error("the limit's own server half ended before it was read: a fault of this program")]

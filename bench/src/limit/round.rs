@@ -333,7 +333,8 @@ fn sample(
     duration: Duration,
 ) -> Result<Sample, LimitError> {
     let readings = readings.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let [before, after] = readings[..] else { unreachable!("a window has two edges") };
+    // One reading: the generator's turn before the window ended behind it.
+    let [before, after] = readings[..] else { return Err(LimitError::Asleep(duration)) };
     let wrong = tally.duplicated + tally.reordered + tally.unknown + tally.too_old;
     if tally.delivered < tally.due || wrong > 0 || !tally.lost_connections.is_empty() {
         return Err(LimitError::Wrong);
@@ -410,6 +411,12 @@ mod tests {
             echo_of(&target, &args, Duration::from_millis(200), late)
         });
         assert!(sample.expect("it was there to be read").server.messages > 0);
+    }
+
+    #[test]
+    fn a_generator_that_slept_through_the_window_measured_nothing() {
+        let sample = sample(&Tally::new(), vec![Ok(Reading::default())], Duration::from_secs(1));
+        assert!(matches!(sample, Err(LimitError::Asleep(_))), "{sample:?}");
     }
 
     /// Whoever measures may fail before all clients have connected, and the half waits for them.
