@@ -82,7 +82,8 @@ def pending(rounds, running, bench):
     server, versions = gateway(running)
     (saturated,) = (load for load in FANOUT if load.rate == 0)
     cores = f"{os.environ['SERVER_CPU']},{os.environ['LOAD_CPU']}"
-    bare = ["limit", "--sockets", FANOUT_SUBSCRIBERS, "--cpus", cores, "--rounds", 1, "--duration", "1s"]
+    bare = ["limit", "--sockets", FANOUT_SUBSCRIBERS, "--cpus", cores]
+    bare += ["--rounds", 1, "--duration", "1s"]
 
     def once(_):
         ours = bench.load(server, saturated, 0.2, 1)["us"]
@@ -93,7 +94,7 @@ def pending(rounds, running, bench):
     if kept:
         ours, theirs = (statistics.median(side) for side in zip(*kept))
         remarks = [f"{ours:.2f} µs a delivery to {theirs:.2f} µs a send"]
-    values = {"CPU a delivery": [ours / theirs for ours, theirs in kept]}
+    values = {"ratio": [ours / theirs for ours, theirs in kept]}
     return Taken(values, rounds, versions, invalid, remarks)
 
 
@@ -137,7 +138,7 @@ def idle_cpu(rounds, running, _):
         f" without connections these are {alone[1] / 1e6:.2f} and {alone[0] / 1e6:.2f} ms a second,"
         f" taken off"
     ]
-    values = {"CPU a connection and second": [max(pair) / IDLE / 1e3 for pair in above]}
+    values = {"CPU": [max(pair) / IDLE / 1e3 for pair in above]}
     return Taken(values, rounds, versions, remarks=remarks)
 
 
@@ -155,8 +156,8 @@ def counts(server):
     taken away by the host."""
     tasks = Path(f"/proc/{server.pid}/task").glob("*/schedstat")
     ran = sum(int(task.read_text().split()[0]) for task in tasks)
-    stat = Path("/proc/stat").read_text()
-    core = next(line.split() for line in stat.splitlines() if line.startswith(f"cpu{os.environ['SERVER_CPU']} "))
+    cores = (line.split() for line in Path("/proc/stat").read_text().splitlines())
+    core = next(core for core in cores if core[0] == f"cpu{os.environ['SERVER_CPU']}")
     ticks = sum(int(core[column]) for column in (4, 5, 8))
     return ran, ticks * 10**9 // os.sysconf("SC_CLK_TCK")
 
@@ -223,7 +224,7 @@ def overload(rounds, running, bench):
 
     kept, invalid = repeated(rounds, once)
     per_s = [[report["fanout"]["deliveries_per_s"] for report in pair] for pair in kept]
-    values = {"to those at the maximum": [over / most for most, over in per_s]}
+    values = {"ratio": [over / most for most, over in per_s]}
     return Taken(values, rounds, versions, invalid, [overload_remark(over, kept)] if kept else [])
 
 

@@ -27,7 +27,7 @@ COLUMNS = ["figure", "goal", "measured", "95 %", "verdict", "to repeat"]
 
 @dataclass
 class Line:
-    """One figure of a row; `figure` is None if it was never measured."""
+    """One figure of a row: its median, interval and verdict, or None if it was never measured."""
 
     title: str
     goal: Goal
@@ -45,15 +45,13 @@ def lines(row, told):
         return []
     if isinstance(row, AloneRow):
         figures = told.get("figures", {})
-        return [
-            Line(f"{row.title}: {name}", goal, figures.get(name))
-            for name, goal in row.goals.items()
-        ]
-    goal = Goal(row.goal)
-    return [
-        Line(f"{row.title}, {load['load']}", goal, load.get("ratio", {}) | {"verdict": load["verdict"]})
-        for load in told.get("loads", [])
-    ] or [Line(row.title, goal, None)]
+        of = lambda name: f"{row.title}: {name}" if len(row.goals) > 1 else row.title
+        return [Line(of(name), goal, figures.get(name)) for name, goal in row.goals.items()]
+    goal, found = Goal(row.goal), []
+    for load in told.get("loads", []):
+        figure = load.get("ratio", {}) | {"verdict": load["verdict"]}
+        found.append(Line(f"{row.title}, {load['load']}", goal, figure))
+    return found or [Line(row.title, goal, None)]
 
 
 def cells(told):

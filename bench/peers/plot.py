@@ -3,7 +3,7 @@
 from html import escape
 
 # Of the picture; ratios beyond the axis stand at its end.
-WIDTH, LINE, TOP, LEFT, RIGHT = 960, 22, 34, 430, 60
+WIDTH, LINE, TOP, LEFT, RIGHT = 1020, 22, 34, 475, 60
 AXIS_MAX, AXIS_STEP = 1.5, 0.25
 
 COLOURS = {"met": "#1a7f37", "missed": "#cf222e"}

@@ -32,6 +32,12 @@ GOALS = """\
 What is asked of the gateway, and what came of it; what was found besides stands below the tables. A
 verdict is that of the whole interval: where it lies on both sides of the goal, none is decided."""
 
+CAPTION = """\
+![Each ratio, its interval and its goal]({})
+
+The ratios with their intervals; the upright mark is the goal. Green: met; red: missed; grey: not
+decided, or without a goal."""
+
 PEERS = "## Beside other servers"
 
 COLUMNS = [
@@ -53,7 +59,7 @@ def write(page, kept):
     told = all_told(kept)
     image = kept / "ratios.svg"
     image.write_text(plot.svg([line for row in ROWS for line in goals.lines(row, told[row.name])]))
-    shown = f"![Each ratio, its interval and its goal]({os.path.relpath(image, page.parent)})"
+    shown = CAPTION.format(os.path.relpath(image, page.parent))
     body = "\n\n".join(part for part in parts(told, shown) if part)
     marked = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.S)
     page.write_text(marked.sub(lambda _: f"{BEGIN}\n{body}\n{END}", before))
@@ -137,7 +143,8 @@ def notes(told):
                 lines.append(f"- `{name}`, {load['load']}: {counted}; {invalid_were(invalid)}")
         lines += [f"- `{name}`: {remark}." for remark in row.get("remarks", [])]
         if invalid := row.get("invalid"):
-            lines.append(f"- `{name}`: {row['asked']} rounds were asked for; {invalid_were(invalid)}")
+            asked = f"{row['asked']} rounds were asked for"
+            lines.append(f"- `{name}`: {asked}; {invalid_were(invalid)}")
     return "\n".join(lines)
 
 
