@@ -34,8 +34,8 @@ STEPS_MAX = 10
 # were cut: that is what too much leads to.
 OVERLOADED = (0, 2, 3, 4)
 
-# Longest the 250,000 connections may take, and build.
-SCALE_S = 1800
+# How many connections scripts/scale holds, and longest it may take.
+SCALE_CONNECTIONS, SCALE_S = 250_000, 1800
 
 
 @dataclass
@@ -289,10 +289,9 @@ def large(*_):
 
 def scale(_, __, bench):
     """`scripts/scale`, which holds both ends of as many connections as the goal has."""
-    connections = 250_000
     kept = bench.report.parent
     done = subprocess.run(
-        [str(ROOT / "scripts/scale"), str(connections), "both", str(kept)],
+        [str(ROOT / "scripts/scale"), str(SCALE_CONNECTIONS), "both", str(kept)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

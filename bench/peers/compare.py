@@ -60,7 +60,7 @@ def run(row, rounds, kept):
         told = json.loads(file.read_text()) if file.exists() else {"row": row.name}
         told["could_not_run"] = " ".join(str(error).split()) or repr(error)
     # Lists of figures on one line each.
-    text = json.dumps(told, indent=1) + "\n"
+    text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
     file.write_text(re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text))
     for line in results.lines(row, told):
         print(line, flush=True)
