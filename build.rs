@@ -12,7 +12,7 @@ fn main() {
         Some(commit) => format!("{version} ({commit})"),
         None => version,
     };
-    println!("cargo:rustc-env=TIDEGATE_VERSION={version}");
+    println!("cargo:rustc-env=VERSION_AND_COMMIT={version}");
 }
 
 /// The commit, if `root` is the top of a repository: a release unpacked inside of another

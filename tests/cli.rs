@@ -45,6 +45,16 @@ fn version_names_the_commit() {
     }
 }
 
+/// `cargo run` hands the program what the build script has set, and the program warns of variables
+/// with its prefix that are no settings.
+#[test]
+fn the_build_sets_nothing_that_looks_like_a_setting() {
+    let (_, version, _) = run(&["--version"]);
+    let version = version.trim_end().strip_prefix("tidegate ").unwrap();
+    let set = std::env::vars().find(|(_, value)| value == version);
+    assert!(!set.as_ref().is_some_and(|(name, _)| name.starts_with("TIDEGATE_")), "{set:?}");
+}
+
 #[test]
 fn config_default_prints_the_example_file() {
     let (code, out, error) = run(&["config", "default"]);

@@ -19,7 +19,7 @@ use crate::{doctor, gateway};
 use args::{Args, Command, ConfigCommand};
 
 /// Name, version and commit, such as `0.1.0 (0123456789ab)`; no commit when built outside git.
-pub const VERSION: &str = env!("TIDEGATE_VERSION");
+pub const VERSION: &str = env!("VERSION_AND_COMMIT");
 
 /// Does what the command line asks for. Called once, from `main`.
 pub fn run() -> ExitCode {
