@@ -261,7 +261,8 @@ def overload_remark(rate, kept):
     return (
         f"{per_s[0]:,.0f} deliveries a second at the maximum, {per_s[1]:,.0f} with {rate:,.0f}"
         f" publications a second offered; the gateway's core {server[0]:.0f} and {server[1]:.0f} %"
-        f" busy, the generator's {load[0]:.0f} and {load[1]:.0f} %. Above, over {PUBLISHERS}"
+        f" busy, the generator's {load[0]:.0f} and {load[1]:.0f} %, so that the"
+        f" {'generator' if load[1] > server[1] else 'gateway'} was the limit. Above, over {PUBLISHERS}"
         f" connections that each await their answer: {said}; half of the publications waited"
         f" {waited[1]:,.0f} ms and more for theirs, {waited[0]:,.0f} ms at the maximum"
     )
