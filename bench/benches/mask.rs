@@ -1,21 +1,27 @@
-//! Unmasking, and unmasking with the check of text, against `memcpy` and the byte-wise twin.
+//! Unmasking, unmasking with the check of text, and the whole decoder, against `memcpy` and the
+//! byte-wise twin.
 //!
 //! A table in GB/s (10^9 bytes a second) and as a ratio to `memcpy` of the same bytes. What is
 //! compared takes turns within each round, so that a slow moment of the machine meets all; a cell
 //! is the median of the rounds. Payloads lie behind a client's header as they do on the wire, so
-//! most are not aligned.
+//! most are not aligned. The decoder gets its frame as receive buffers bring it: what is larger
+//! than one is gathered as well.
+//!
+//! With `--json` the ratio of each round instead, by size and column.
 
 #![allow(clippy::print_stdout, reason = "a benchmark's purpose is to print its table")]
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
-use tidegate::ws::{mask, utf8};
+use tidegate::limits;
+use tidegate::ws::{DecodeLimits, Decoder, Opcode, Role, encode, mask, utf8};
 
 /// One thing measured: its column's title and what it does to a payload.
 type Column = (&'static str, fn(&mut Bench));
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 7] = [
     ("memcpy", |bench| {
         let payload = &bench.ascii[bench.payload_start..];
         bench.copy.copy_from_slice(black_box(payload));
@@ -32,19 +38,28 @@ const COLUMNS: [Column; 5] = [
         let checked = utf8::unmask_and_check(black_box(bench.mixed()), black_box(Some(NO_KEY)));
         assert_eq!(black_box(checked), Ok(()));
     }),
+    ("decoder ascii", |bench| decode(&mut bench.decoder, &mut bench.ascii)),
+    ("decoder mixed", |bench| decode(&mut bench.decoder, &mut bench.mixed)),
     ("byte-wise", |bench| {
         mask::apply_bytewise(black_box(bench.ascii()), black_box(KEY), 0);
     }),
 ];
 
+const SIZES: [usize; 6] = [64, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 1 << 20];
+
 fn main() {
+    if std::env::args().any(|argument| argument == "--json") {
+        let sizes = SIZES.map(|size| (size.to_string(), ratios(&measure(size))));
+        println!("{}", serde_json::json!(BTreeMap::from(sizes)));
+        return;
+    }
     print!("{:>8}", "bytes");
     for (title, _) in COLUMNS {
         print!(" | {title:>15} ratio");
     }
     println!();
-    for size in [64, 1 << 10, 16 << 10, 64 << 10, 1 << 20] {
-        let rates = measure(size);
+    for size in SIZES {
+        let rates = measure(size).map(median);
         print!("{size:>8}");
         for rate in rates {
             print!(" | {rate:>15.2} {:>5.2}", rate / rates[0]);
@@ -53,8 +68,28 @@ fn main() {
     }
 }
 
-/// The median rate of each column, in GB/s.
-fn measure(size: usize) -> [f64; COLUMNS.len()] {
+/// Of each round, how fast each column was beside the first.
+fn ratios(rates: &[Vec<f64>; COLUMNS.len()]) -> BTreeMap<&'static str, Vec<f64>> {
+    let beside_first = |of: &Vec<f64>| of.iter().zip(&rates[0]).map(|(a, b)| a / b).collect();
+    COLUMNS.iter().zip(rates).map(|((title, _), of)| (*title, beside_first(of))).collect()
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+/// One message, in the pieces in which it arrives.
+fn decode(decoder: &mut Decoder, frame: &mut [u8]) {
+    let mut event = None;
+    for piece in frame.chunks_mut(limits::RECV_BUFFER_SIZE_DEFAULT as usize) {
+        event = decoder.handle(black_box(piece), &LIMITS).expect("a good frame").event;
+    }
+    assert!(black_box(event).is_some());
+}
+
+/// The rate of each column in each round, in GB/s.
+fn measure(size: usize) -> [Vec<f64>; COLUMNS.len()] {
     let mut bench = Bench::new(size);
     let repeats = (ROUND_BYTES / size).max(1);
     let mut rates = [const { Vec::new() }; COLUMNS.len()];
@@ -71,14 +106,12 @@ fn measure(size: usize) -> [f64; COLUMNS.len()] {
             }
         }
     }
-    rates.map(|mut rates| {
-        rates.sort_by(f64::total_cmp);
-        rates[rates.len() / 2]
-    })
+    rates
 }
 
-/// The buffers of one size.
+/// The frames of one size, and room for a copy.
 struct Bench {
+    decoder: Decoder,
     payload_start: usize,
     ascii: Vec<u8>,
     mixed: Vec<u8>,
@@ -87,22 +120,18 @@ struct Bench {
 
 impl Bench {
     fn new(size: usize) -> Self {
-        let payload_start = match size {
-            0..=125 => 6,
-            126..=65_535 => 8,
-            _ => 14,
-        };
-        let header = vec![0; payload_start];
-        let ascii = b"a gateway pushes. ".iter().copied().cycle().take(size);
+        let ascii: Vec<u8> = b"a gateway pushes. ".iter().copied().cycle().take(size).collect();
         let mut mixed = "Grüße, 世界, привет 😀 ".repeat(size / 20 + 1);
         while mixed.len() > size {
             mixed.pop();
         }
         mixed.push_str(&"x".repeat(size - mixed.len()));
+        let ascii = masked(&ascii, KEY);
         Self {
-            payload_start,
-            ascii: header.iter().copied().chain(ascii).collect(),
-            mixed: [header, mixed.into_bytes()].concat(),
+            decoder: Decoder::new(Role::Server),
+            payload_start: ascii.len() - size,
+            ascii,
+            mixed: masked(mixed.as_bytes(), NO_KEY),
             copy: vec![0; size],
         }
     }
@@ -115,6 +144,16 @@ impl Bench {
         &mut self.mixed[self.payload_start..]
     }
 }
+
+/// A text message as a client sends it.
+fn masked(text: &[u8], key: [u8; 4]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode::append_masked(&mut frame, true, Opcode::Text, text, key);
+    frame
+}
+
+const LIMITS: DecodeLimits =
+    DecodeLimits { message_size: 1 << 20, fragments: limits::FRAGMENTS_DEFAULT };
 
 /// Keeps ASCII within ASCII, so that unmasking again and again stays valid text.
 const KEY: [u8; 4] = [1, 2, 3, 4];

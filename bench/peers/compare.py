@@ -23,7 +23,7 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/compare")
     parser.add_argument("rounds", nargs="?", type=int, default=ROUNDS_MIN)
     names = [row.name for row in ROWS]
-    parser.add_argument("row", nargs="*", help=f"of {', '.join(names)} (default all)")
+    parser.add_argument("row", nargs="*", help=f"of {', '.join(names)} (default all but scale)")
     arguments = parser.parse_args()
     if unknown := set(arguments.row) - set(names):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -35,7 +35,8 @@ def main():
     if arguments.rounds >= ROUNDS_MIN:
         kept, page = ROOT / "bench/baselines/compare", ROOT / "bench/RESULTS.md"
     kept.mkdir(parents=True, exist_ok=True)
-    asked = [row for row in ROWS if not arguments.row or row.name in arguments.row]
+    always = [row.name for row in ROWS if not getattr(row, "if_named", False)]
+    asked = [row for row in ROWS if row.name in (arguments.row or always)]
     ran = [run(row, arguments.rounds, kept) for row in asked]
     results.write(page, kept)
     print(f"written: {page} and {kept}")
@@ -59,7 +60,7 @@ def run(row, rounds, kept):
         told = json.loads(file.read_text()) if file.exists() else {"row": row.name}
         told["could_not_run"] = " ".join(str(error).split()) or repr(error)
     # Lists of figures on one line each.
-    text = json.dumps(told, indent=1) + "\n"
+    text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
     file.write_text(re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text))
     for line in results.lines(row, told):
         print(line, flush=True)

@@ -1,126 +1,41 @@
 """Measures one row: starts its servers on one core, drives them in turn from another, and gives what
 came of it as it is kept.
-
-A round that lagged, or did not keep the rate, says nothing: it is repeated with its partner, counted
-and named, never used.
 """
 
 import contextlib
-import json
 import os
-import re
 import statistics
 import subprocess
 import threading
 import time
-from collections import Counter
-from pathlib import Path
 
-import servers
-from rows import LimitRow, MemoryRow
-from servers import Unavailable, gateways
+import alone
+from driver import TRIES_A_ROUND, Bench, Invalid, machine, memory_of, repeated, started
+from rows import AloneRow, LimitRow, MemoryRow
+from servers import Unavailable
 from spread import Spread
-
-# Tries for each round that is asked for.
-TRIES_A_ROUND = 2
-
-# Longest run of the load generator beyond what it measures.
-PATIENCE_S = 60
 
 # In a run of its own, between these times, the turns of the gateway's shard are counted: reading
 # its metrics costs something, so nothing else is taken from that run.
 TURNS_WARM_UP_S, TURNS_MEASURE_S = 1, 2
 TURNS_FROM_S, TURNS_FOR_S = 1.5, 1
 
-# In a closed loop one of the two ends has work at any time, so together they use a core and more,
-# unless the machine is busy otherwise.
-SATURATED_PERCENT = 80
-
-# Idle connections between which memory is told.
-FEW, MANY = 1000, 10_000
-
-
-class Invalid(Exception):
-    """A round that says nothing, and why."""
-
 
 def measured(row, rounds, work):
     """What is to be kept of a row; Unavailable if there is nothing. `work` is a directory."""
     with contextlib.ExitStack() as running:
         bench = Bench(work)
-        if isinstance(row, MemoryRow):
-            return memory(row, bench)
-        if isinstance(row, LimitRow):
+        if isinstance(row, AloneRow):
+            told = alone.measured(row, rounds, running, bench)
+        elif isinstance(row, MemoryRow):
+            told = memory(row, bench)
+        elif isinstance(row, LimitRow):
             told = limit(row, rounds, running, bench)
         else:
             pair = Pair(row, running, bench)
             told = {"loads": [pair.measure(load, rounds) for load in row.loads]}
             told["versions"] = pair.versions
-        return told | {"environment": bench.environment}
-
-
-def started(names, running):
-    """Servers on their core until `running` ends, and their versions; none is started unless all
-    can be built."""
-    built = {name: servers.build(name) for name in names}
-    up = {}
-    for name, (start, _) in built.items():
-        up[name] = start(os.environ["SERVER_CPU"])
-        running.callback(up[name].stop)
-    return up, {name: version for name, (_, version) in built.items()}
-
-
-class Bench:
-    """The load generator on its core."""
-
-    def __init__(self, work):
-        self.report = work / "report.json"
-        self.environment = {}
-
-    def run(self, *arguments, seconds, core=True):
-        """The report of a run; Invalid if it says so itself, or that not all was done."""
-        self.report.unlink(missing_ok=True)
-        done = subprocess.run(
-            [*command(*arguments, core=core), "--json", str(self.report)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds + PATIENCE_S,
-        )
-        if not self.report.exists():
-            raise Unavailable((done.stderr or done.stdout).strip()[-300:])
-        report = json.loads(self.report.read_text())
-        self.environment = {key: report["environment"][key] for key in ("kernel", "cpu", "cores")}
-        if done.returncode == 3:
-            raise Invalid(report.get("why") or "the generator lagged")
-        if done.returncode != 0:
-            raise Invalid(report["verdict"].replace("_", " "))
-        return report
-
-    def load(self, server, load, warm_up_s, measure_s):
-        """What a load cost a server."""
-        arguments = [*load.arguments, "--rate", load.rate, *server.target(load.kind), "--quiet"]
-        timing = ["--warm-up", f"{warm_up_s}s", "--duration", f"{measure_s}s"]
-        report = self.run(*arguments, *timing, seconds=warm_up_s + measure_s)
-        achieved = report["rate"]["achieved"]
-        # A window of a second may hold one publication more or less.
-        if load.rate and abs(achieved - load.rate) > 0.01 * load.rate + 1 / measure_s:
-            raise Invalid("not within 1 % of the rate")
-        used = report["server"]["cpu_percent"] + report["generator"]["cpu_percent"]
-        if not load.rate and used < SATURATED_PERCENT:
-            raise Invalid("something else had the cores")
-        return {
-            "us": round(report["server"]["counted_us_per_message"], 3),
-            "messages_per_s": round(report["messages"]["delivered"] / report["duration_s"]),
-            "cpu_percent": round(report["server"]["cpu_percent"], 1),
-            "p99_us": round(report["latency_us"]["p99"]),
-        }
-
-
-def command(*arguments, core=True):
-    """The command line of the load generator, on its core unless it finds that itself."""
-    pinned = ["taskset", "-c", os.environ["LOAD_CPU"]] if core else []
-    return [*pinned, str(gateways.load_generator()), *(str(part) for part in arguments)]
+        return told | {"environment": machine()}
 
 
 class Pair:
@@ -139,20 +54,17 @@ class Pair:
 
     def measure(self, load, rounds):
         """Pairs of rounds, who is first in turn too, and what they come to."""
-        kept, invalid = [], Counter()
         for name in self.names:
             # Not counted: code is compiled while it first runs, memory touched the first time.
             with contextlib.suppress(Invalid):
                 self.round(name, load)
-        for attempt in range(TRIES_A_ROUND * rounds):
-            if len(kept) == rounds:
-                break
+
+        def pair(attempt):
             order = self.names if attempt % 2 == 0 else self.names[::-1]
-            try:
-                kept.append({name: self.round(name, load) for name in order})
-            except Invalid as error:
-                invalid[str(error)] += 1
-        told = {"load": load.name, "asked": rounds, "rounds": len(kept), "invalid": dict(invalid)}
+            return {name: self.round(name, load) for name in order}
+
+        kept, invalid = repeated(rounds, pair)
+        told = {"load": load.name, "asked": rounds, "rounds": len(kept), "invalid": invalid}
         if kept:
             told |= self.summary(kept)
             told["messages_per_turn"] = self.messages_per_turn(load)
@@ -231,43 +143,11 @@ def memory(row, bench):
         try:
             with contextlib.ExitStack() as running:
                 up, version = started([name], running)
-                told[name] = memory_of(up[name], bench, running)
+                target = up[name].target("echo")
+                told[name] = memory_of(up[name], target, bench, running)
                 versions |= version
         except (Unavailable, AssertionError, OSError, subprocess.SubprocessError) as error:
             missing[name] = str(error)
     if not told:
         raise Unavailable("; ".join(missing.values()))
-    told = {"bytes_per_connection": told, "missing": missing, "versions": versions}
-    return told | {"environment": bench.environment}
-
-
-def memory_of(server, bench, running):
-    """As `scripts/memory` has it: the slope between two counts of idle connections."""
-    # Touches what the server takes once, such as buffers.
-    load = ["echo", "--connections", 600, "--warm-up", "0s", "--duration", "2s", "--quiet"]
-    with contextlib.suppress(Invalid):
-        bench.run(*load, *server.target("echo"), seconds=2)
-    hold(FEW, server, running)
-    few = private_bytes(server.pid)
-    hold(MANY - FEW, server, running)
-    return round((private_bytes(server.pid) - few) / (MANY - FEW))
-
-
-def hold(count, server, running):
-    """Opens connections that stay open until `running` ends, and waits until all are."""
-    idle = ["idle", "--connections", count, "--hold", "1h", "--quiet", *server.target("echo")]
-    holder = running.enter_context(
-        subprocess.Popen(command(*idle), stdout=subprocess.PIPE, text=True)
-    )
-    running.callback(holder.terminate)
-    lines = gateways.Lines(holder.stdout)
-    if not lines.wait_for(f"^holding {count} of {count} ", timeout=PATIENCE_S):
-        raise Unavailable(f"{count} connections could not be held: {lines.text()}")
-    # The last 101 has left by the time the server has been idle for a moment.
-    time.sleep(1)
-
-
-def private_bytes(pid):
-    """What belongs to a process alone and was written to."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(re.search(r"^Private_Dirty: +(\d+) kB$", rollup, re.M)[1]) * 1024
+    return {"bytes_per_connection": told, "missing": missing, "versions": versions}

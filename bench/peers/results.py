@@ -1,9 +1,12 @@
 """The page of figures, made from what is kept of each row; what stands outside the marks stays."""
 
 import json
+import os
 import re
 
-from rows import ROWS, MemoryRow
+import goals
+import plot
+from rows import ROWS, AloneRow, MemoryRow
 
 BEGIN, END = "<!-- compare:begin -->", "<!-- compare:end -->"
 
@@ -23,6 +26,20 @@ rounds. The ratio is the median of the pairs' ratios, with the interval that hol
 a turn of the server's loop has: where it is Tidegate's, that stands beside it. Absolute times move by a
 quarter from hour to hour; ratios move less."""
 
+GOALS = """\
+## Goals
+
+What is asked of the gateway, and what came of it; what was found besides stands below the tables. A
+verdict is that of the whole interval: where it lies on both sides of the goal, none is decided."""
+
+CAPTION = """\
+![Each ratio, its interval and its goal]({})
+
+The ratios with their intervals; the upright mark is the goal. Green: met; red: missed; grey: not
+decided, or without a goal."""
+
+PEERS = "## Beside other servers"
+
 COLUMNS = [
     "row",
     "load",
@@ -39,17 +56,30 @@ COLUMNS = [
 def write(page, kept):
     """Renews the generated part of the page from the files of the rows."""
     before = page.read_text() if page.exists() else HEAD
-    body = "\n\n".join(part for part in parts(kept) if part)
+    told = all_told(kept)
+    image = kept / "ratios.svg"
+    image.write_text(plot.svg([line for row in ROWS for line in goals.lines(row, told[row.name])]))
+    shown = CAPTION.format(os.path.relpath(image, page.parent))
+    body = "\n\n".join(part for part in parts(told, shown) if part)
     marked = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.S)
     page.write_text(marked.sub(lambda _: f"{BEGIN}\n{body}\n{END}", before))
 
 
-def parts(kept):
+def all_told(kept):
+    """What is kept of each row, by its name; None if it was never run."""
+    files = {row.name: kept / f"{row.name}.json" for row in ROWS}
+    return {
+        name: json.loads(file.read_text()) if file.exists() else None
+        for name, file in files.items()
+    }
+
+
+def parts(told, image):
     """Of the page, in their order."""
-    told = {}
-    for row in ROWS:
-        file = kept / f"{row.name}.json"
-        told[row.name] = json.loads(file.read_text()) if file.exists() else None
+    yield GOALS
+    yield table(goals.COLUMNS, goals.cells(told))
+    yield image
+    yield PEERS
     yield INTRODUCTION
     measured = [cells for row in ROWS for cells in row_cells(row, told[row.name])]
     yield table(COLUMNS, measured)
@@ -60,7 +90,7 @@ def parts(kept):
 
 def row_cells(row, told):
     """A line for each load of a row."""
-    if isinstance(row, MemoryRow):
+    if isinstance(row, (MemoryRow, AloneRow)):
         return
     for load in (told or {}).get("loads", []):
         if load["rounds"] == 0:
@@ -109,10 +139,17 @@ def notes(told):
             lines.append(f"- `{name}`, {missing}: {why}")
         for load in row.get("loads", []):
             if invalid := load["invalid"]:
-                causes = ", ".join(f"{why} ({count})" for why, count in invalid.items())
                 counted = f"{load['rounds']} of {load['asked']} pairs of rounds count"
-                lines.append(f"- `{name}`, {load['load']}: {counted}; invalid were {causes}")
+                lines.append(f"- `{name}`, {load['load']}: {counted}; {invalid_were(invalid)}")
+        lines += [f"- `{name}`: {remark}." for remark in row.get("remarks", [])]
+        if invalid := row.get("invalid"):
+            asked = f"{row['asked']} rounds were asked for"
+            lines.append(f"- `{name}`: {asked}; {invalid_were(invalid)}")
     return "\n".join(lines)
+
+
+def invalid_were(causes):
+    return "invalid were " + ", ".join(f"{why} ({count})" for why, count in causes.items())
 
 
 def provenance(told):
@@ -144,6 +181,11 @@ def lines(row, told):
         yield f"{row.name}: could not run: {told['could_not_run']}"
     elif isinstance(row, MemoryRow):
         yield f"{row.name}: {told['bytes_per_connection']}"
+    elif isinstance(row, AloneRow):
+        for line in goals.lines(row, told):
+            told_of = [str(line.goal), *goals.measured_cells(line, told)]
+            yield f"{row.name}: {line.title}  " + "  ".join(cell for cell in told_of if cell)
+        yield from (f"{row.name}: {remark}" for remark in told["remarks"])
     else:
         for cells in row_cells(row, told):
             yield f"{row.name}: " + "  ".join(cell for cell in cells[1:] if cell)

@@ -1,4 +1,5 @@
-"""What is compared with what, under which load, and how much it may cost."""
+"""What is compared with what, under which load, and how much it may cost; what the gateway costs
+alone."""
 
 from dataclasses import dataclass
 
@@ -23,8 +24,9 @@ def at_a_rate_and_saturated(kind, rate, command, connections, size=64):
 
 ECHO = at_a_rate_and_saturated("echo", 50_000, "echo", 100)
 BIG_ECHO = at_a_rate_and_saturated("echo", 200, "echo", 4, 1 << 20)
-FANOUT = at_a_rate_and_saturated("fanout", 100, "fanout", 1000)
-CENTRIFUGE = at_a_rate_and_saturated("centrifuge", 100, "fanout", 1000)
+FANOUT_SUBSCRIBERS = 1000
+FANOUT = at_a_rate_and_saturated("fanout", 100, "fanout", FANOUT_SUBSCRIBERS)
+CENTRIFUGE = at_a_rate_and_saturated("centrifuge", 100, "fanout", FANOUT_SUBSCRIBERS)
 
 
 @dataclass
@@ -61,6 +63,37 @@ class MemoryRow:
     servers: list
 
 
+@dataclass
+class Goal:
+    """What bounds a figure, from above or else from below, and how it is written; one without a
+    unit is a ratio. `once`: it is of a single run, so it has no interval and is judged by itself."""
+
+    bound: float | None
+    unit: str | None = None
+    form: str = ".3f"
+    at_least: bool = False
+    once: bool = False
+
+    def __str__(self):
+        if self.bound is None:
+            return ""
+        return f"at {'least' if self.at_least else 'most'} {self.write(self.bound, 'g')}"
+
+    def write(self, value, form=None):
+        return f"{value:,{form or self.form}}{self.unit or ''}"
+
+
+@dataclass
+class AloneRow:
+    """Figures of the gateway by itself, each by its name with its goal. One that takes too long is
+    measured only if it is named."""
+
+    name: str
+    title: str
+    goals: dict
+    if_named: bool = False
+
+
 ROWS = [
     LimitRow("limit-echo", "echo / bare ring loop", "echo", []),
     LimitRow(
@@ -85,5 +118,53 @@ ROWS = [
         "memory",
         "idle connection on `/echo`",
         ["tidegate", "library", "bun", "ws", "gorilla", "fastwebsockets", "tungstenite"],
+    ),
+    AloneRow(
+        "pending",
+        "fan-out, several publications pending / bare ring",
+        {"ratio": Goal(1.0)},
+    ),
+    AloneRow(
+        "idle-memory",
+        "idle connection, user memory",
+        {
+            path: Goal(bound, " bytes", ".0f")
+            for path, bound in [("/echo", 256), ("/raw", 512), ("/connection/websocket", 1024)]
+        },
+    ),
+    AloneRow(
+        "idle-cpu",
+        "CPU a second of an idle connection with 25 s pings",
+        {"CPU": Goal(3, " µs", ".2f")},
+    ),
+    AloneRow(
+        "last-receiver",
+        "publish to the last of 10,000 subscribers, 10/s",
+        {"p99": Goal(100, " ms", ".1f"), "not delivered": Goal(0, "", ".0f")},
+    ),
+    AloneRow(
+        "overload",
+        "fan-out, 120 % of the maximum offered / the maximum",
+        {"ratio": Goal(0.9, at_least=True)},
+    ),
+    AloneRow(
+        "large",
+        "unmask and validate / memcpy, bandwidth",
+        {
+            f"{size}, {text}": Goal(0.5, at_least=True)
+            for size in ("4 KiB", "64 KiB", "1 MiB")
+            for text in ("ASCII", "mixed text")
+        }
+        | {f"{size}, ASCII, whole decoder": Goal(None) for size in ("4 KiB", "64 KiB", "1 MiB")},
+    ),
+    AloneRow(
+        "scale",
+        "connections, both ends on this machine",
+        {
+            "held": Goal(250_000, "", ".0f", at_least=True, once=True),
+            "R² of memory on a straight line": Goal(0.999, "", ".5f", at_least=True, once=True),
+            "not reached by a publication": Goal(0, "", ".0f", once=True),
+        },
+        if_named=True,
     ),
 ]

@@ -53,10 +53,11 @@ class Tidegate(Server):
     paths = Server.paths | {"fanout": "/raw?channel=bench"}
     protocols = Server.protocols | {"fanout": "raw"}
 
-    def __init__(self, cpu):
-        bare = ["--set", "channel.recovery=false", "--set", "channel.history_size=0"]
+    def __init__(self, cpu, *settings):
+        settings = ["channel.recovery=false", "channel.history_size=0", *settings]
+        arguments = [part for setting in settings for part in ("--set", setting)]
         self.gateway = gateways.Gateway(
-            "--dev", "--shards", "1", *bare, wrapper=["taskset", "-c", cpu]
+            "--dev", "--shards", "1", *arguments, wrapper=["taskset", "-c", cpu]
         ).wait_until_serving()
         self.pid = self.gateway.pid
         self.address = self.gateway.clients

@@ -20,15 +20,15 @@ class Spread:
         interval = None if cut is None else [ordered[cut], ordered[-1 - cut]]
         return cls(statistics.median(ordered), interval)
 
-    def verdict(self, goal):
-        """Of a goal that is an upper bound: met or missed if the whole interval is."""
+    def verdict(self, goal, at_least=False):
+        """Of a goal that is an upper bound, or a lower one: met or missed if the whole interval
+        is."""
         if goal is None:
             return "no goal"
-        if self.interval95 and self.interval95[1] <= goal:
-            return "met"
-        if self.interval95 and self.interval95[0] > goal:
-            return "missed"
-        return "not decided"
+        if not self.interval95:
+            return "not decided"
+        kept = [goal <= end if at_least else end <= goal for end in self.interval95]
+        return "met" if all(kept) else "not decided" if any(kept) else "missed"
 
 
 def outside(count):

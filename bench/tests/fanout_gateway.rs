@@ -20,6 +20,9 @@ fn a_hundred_subscribers_of_two_channels_get_everything() {
     assert_eq!(report["messages"]["expected"], 10_000, "{report}");
     assert_eq!(report["latency_us"]["count"], 10_000, "{report}");
     assert_eq!(report["fanout"]["spread_us"]["count"], 200, "{report}");
+    // The slowest delivery is the last of some publication.
+    assert_eq!(report["fanout"]["last_us"]["count"], 200, "{report}");
+    assert_eq!(report["fanout"]["last_us"]["max"], report["latency_us"]["max"], "{report}");
     // 64 of payload and 2 of header; a frame may lie across an edge of the measured time.
     let bytes = report["fanout"]["bytes_per_delivery"].as_f64().expect("bytes");
     assert!((bytes - 66.0).abs() < 0.1, "{report}");

@@ -18,6 +18,8 @@ pub(super) struct Account {
     pub(super) publications: PublicationCounts,
     /// From the first to the last receipt of a publication, in nanoseconds.
     pub(super) spread: Histogram<u64>,
+    /// From when a publication was due to its last receipt, in nanoseconds.
+    pub(super) last: Histogram<u64>,
     /// Connections the server closed by a stated policy, by code.
     pub(super) closed_by_policy: BTreeMap<u16, u64>,
     /// The same of subscribers that stopped reading.
@@ -57,6 +59,7 @@ impl Account {
         let mut account = Self {
             publications: PublicationCounts::default(),
             spread: histogram(),
+            last: histogram(),
             closed_by_policy: BTreeMap::new(),
             slow: SlowCounts::default(),
         };
@@ -78,8 +81,8 @@ impl Account {
         let mut by_channel = vec![0; plan.channels.len()];
         let counts = &mut self.publications;
         for publication in 0..plan.publication_count {
-            let due_ns = publications.due_ns(plan, publication);
-            if !due_ns.is_some_and(|due_ns| plan.window.holds(due_ns)) {
+            let Some(due_ns) = publications.due_ns(plan, publication) else { continue };
+            if !plan.window.holds(due_ns) {
                 continue;
             }
             counts.due += 1;
@@ -98,8 +101,9 @@ impl Account {
                 counts.published += 1;
                 by_channel[usize::from(plan.channel(publication))] += 1;
             }
-            if let Some(spread_ns) = receipts.spread_ns(publication) {
-                self.spread.saturating_record(spread_ns);
+            if let Some((first_ns, last_ns)) = receipts.first_and_last_ns(publication) {
+                self.spread.saturating_record(last_ns - first_ns);
+                self.last.saturating_record(last_ns.saturating_sub(due_ns));
             }
         }
         by_channel

@@ -25,6 +25,8 @@ pub(crate) struct FanoutReport {
     bytes_per_delivery: Option<f64>,
     /// From the first to the last receipt of each publication.
     spread_us: Option<Latency>,
+    /// From due to the last receipt of each publication.
+    last_us: Option<Latency>,
     /// From due to acknowledged.
     publish_us: Option<Latency>,
     closed_by_policy: BTreeMap<u16, u64>,
@@ -82,6 +84,7 @@ impl FanoutReport {
             deliveries_per_s: seen.tally.received_in_window as f64 / args.duration.as_secs_f64(),
             bytes_per_delivery: seen.tally.bytes_per_delivery(),
             spread_us: Latency::of(&account.spread),
+            last_us: Latency::of(&account.last),
             publish_us: Latency::of(&seen.publish),
             closed_by_policy: account.closed_by_policy.clone(),
             slow_readers: SlowReport {
@@ -126,7 +129,12 @@ impl FanoutReport {
             Some(bytes) => writeln!(out, ", {bytes:.1} bytes each on the wire")?,
             None => writeln!(out)?,
         }
-        for (title, times) in [("first-last", &self.spread_us), ("publish", &self.publish_us)] {
+        let titled = [
+            ("first-last", &self.spread_us),
+            ("due-last", &self.last_us),
+            ("publish", &self.publish_us),
+        ];
+        for (title, times) in titled {
             if let Some(times) = times {
                 times.write_text(title, out)?;
             }

@@ -36,11 +36,11 @@ impl Receipts {
         self.counts[publication as usize]
     }
 
-    /// From the first to the last that received it, if anybody did.
-    pub(super) fn spread_ns(&self, publication: u32) -> Option<u64> {
+    /// When the first and the last received it, if anybody did.
+    pub(super) fn first_and_last_ns(&self, publication: u32) -> Option<(u64, u64)> {
         let publication = publication as usize;
         let first_ns = self.first_ns[publication];
-        (first_ns > 0).then(|| self.last_ns[publication] - first_ns)
+        (first_ns > 0).then(|| (first_ns, self.last_ns[publication]))
     }
 
     /// Adds those of another thread.
@@ -72,7 +72,7 @@ mod tests {
             receipts.time(publication, now_ns);
         }
         one.merge(&other);
-        let all: Vec<_> = (0..3).map(|n| (one.received(n), one.spread_ns(n))).collect();
-        assert_eq!(all, [(3, Some(6)), (1, Some(0)), (0, None)]);
+        let all: Vec<_> = (0..3).map(|n| (one.received(n), one.first_and_last_ns(n))).collect();
+        assert_eq!(all, [(3, Some((3, 9))), (1, Some((7, 7))), (0, None)]);
     }
 }
