@@ -169,11 +169,11 @@ impl PlanArgs {
         counts
     }
 
-    /// Where a search with `connections` begins: above what the last one, if there was one, makes
-    /// likely there is only a wall to find.
+    /// Where a search with `connections` begins: of what the last one found, if there was one, so
+    /// little that windows on the way up tell what a delivery costs a server with no backlog.
     pub(super) fn bounds(&self, connections: u32, last_deliveries: Option<f64>) -> Bounds {
         let audience = if self.publish.is_some() { f64::from(connections) } else { 1.0 };
-        let guess = last_deliveries.map_or(0.0, |last| last * CAUTION).max(FIRST_DELIVERIES);
+        let guess = last_deliveries.map_or(0.0, |last| last * FIRST_SHARE).max(FIRST_DELIVERIES);
         let start = (guess / audience) as u64;
         let (min, max) = (self.lowest_rate(), self.max_rate);
         Bounds { min, start: start.clamp(min, max), max }
@@ -211,7 +211,7 @@ const WINDOW_MAX: Duration = Duration::from_secs(600);
 const FIRST_DELIVERIES: f64 = 4_000.0;
 
 /// Share of what the search before found that the next begins with.
-const CAUTION: f64 = 0.7;
+const FIRST_SHARE: f64 = 0.05;
 
 /// Messages that are due in a window at least.
 const MESSAGES_MIN: f64 = 10.0;

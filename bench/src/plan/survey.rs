@@ -199,7 +199,7 @@ fn result(search: &record::Search) -> String {
 const ROUNDS: u32 = 4;
 
 /// What a search of a calm server takes.
-const WINDOWS_TYPICAL: u32 = 15;
+const WINDOWS_TYPICAL: u32 = 18;
 
 /// Connecting and closing around a window.
 const OVERHEAD: std::time::Duration = std::time::Duration::from_millis(300);
