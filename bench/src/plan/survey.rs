@@ -26,7 +26,7 @@ pub(super) fn announcement(args: &PlanArgs) -> String {
     let mut text = format!("{searches} searches of about {WINDOWS_TYPICAL} windows");
     if args.server_pid.is_some() {
         if args.idle > 0 {
-            seconds += ROUNDS as f64 * (args.hold + 2 * OVERHEAD).as_secs_f64();
+            seconds += ROUNDS as f64 * (args.hold + 4 * OVERHEAD).as_secs_f64();
             text = format!("{} idle connections, {text}", args.idle);
         }
         if args.handshakes > 0 {
