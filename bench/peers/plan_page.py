@@ -8,7 +8,7 @@ One million connections in 1,000 channels, 500,000 deliveries a second, p99 unde
 server need for it? `tidegate-bench plan` answers from runs with up to 10,000 connections:"""
 
 EDGES = """\
-The most within the objectives, of a publication that reaches all connections of its search:"""
+The most within the objectives, in channels of 1,000:"""
 
 PREDICTION = """\
 The same costs predict a tenth of the question: 100,000 connections, 100 channels, 50,000 deliveries

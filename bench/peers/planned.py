@@ -12,7 +12,7 @@ CONNECTIONS, CHANNELS, DELIVERIES_PER_S = 1_000_000, 1000, 500_000
 OBJECTIVES = "p99<=50ms,loss=0"
 
 # Connections of the searches and most idle ones: what is known when the prediction is made.
-SEARCHED, IDLE = [300, 1000, 3000, 10_000], 10_000
+SEARCHED, IDLE = [1000, 3000, 10_000], 10_000
 WINDOW_S = 1
 # Longest a plan may take.
 PLAN_S = 1200
