@@ -13,7 +13,7 @@ OBJECTIVES = "p99<=50ms,loss=0"
 
 # Connections of the searches and most idle ones: what is known when the prediction is made.
 SEARCHED, IDLE = [1000, 3000, 10_000], 10_000
-WINDOW_S = 1
+WINDOW_S = 2
 # Longest a plan may take.
 PLAN_S = 1200
 # Found and repeated; at some count missed from the first; the generator was the limit of all.

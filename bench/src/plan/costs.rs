@@ -195,8 +195,8 @@ fn line(points: Vec<(f64, f64)>) -> Option<Line> {
 /// Share of its cores and its link a server is planned to use.
 pub(super) const LOAD: f64 = 0.6;
 
-/// Fewer windows would be drawn through, not fitted.
-const CALM_MIN: usize = 4;
+/// Through two a line fits without saying whether it is one.
+const CALM_MIN: usize = 3;
 
 /// Share of the spread a line must explain to be planned with.
 const TRUSTED: f64 = 0.5;
