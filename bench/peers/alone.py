@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import planned
 import servers
 from driver import SATURATED_PERCENT, Invalid, hold, memory_of, repeated
 from rows import FANOUT, FANOUT_SUBSCRIBERS
@@ -47,6 +48,8 @@ class Taken:
     versions: dict
     invalid: dict = field(default_factory=dict)
     remarks: list = field(default_factory=list)
+    # What more is kept of the row.
+    kept: dict = field(default_factory=dict)
 
 
 def measured(row, rounds, running, bench):
@@ -54,7 +57,7 @@ def measured(row, rounds, running, bench):
     taken = MEASURES[row.name](rounds, running, bench)
     told = {name: figure(goal, taken.values[name], taken.asked) for name, goal in row.goals.items()}
     told = {"figures": told, "asked": taken.asked, "invalid": taken.invalid}
-    return told | {"remarks": taken.remarks, "versions": taken.versions}
+    return told | {"remarks": taken.remarks, "versions": taken.versions} | taken.kept
 
 
 def figure(goal, values, asked):
@@ -69,10 +72,10 @@ def figure(goal, values, asked):
     return told | {"values": [round(value, 6) for value in values]}
 
 
-def gateway(running, *settings):
+def gateway(running, *settings, shards=1):
     """The gateway on its core until `running` ends, and its version."""
     start, version = servers.build("tidegate")
-    server = start(os.environ["SERVER_CPU"], *settings)
+    server = start(os.environ["SERVER_CPU"], *settings, shards=shards)
     running.callback(server.stop)
     return server, {"tidegate": version}
 
@@ -317,6 +320,20 @@ def scale(_, __, bench):
     return Taken(values, 1, {"tidegate": servers.build("tidegate")[1]}, remarks=remarks)
 
 
+def plan(_, __, bench):
+    """`tidegate-bench plan`, and what it predicts of a load that can be had here."""
+    cpu, reports = os.environ["SERVER_CPU"], []
+    for measure in (planned.asked, planned.tried):
+        with contextlib.ExitStack() as running:
+            server, versions = gateway(running, *planned.SETTINGS, shards=planned.shards())
+            reports.append(measure(server, bench, cpu))
+    report, (idle, load) = reports
+    pairs = planned.compared(report["plan"]["costs"], idle, load)
+    values = {name: [planned.off_percent(pair)] for name, pair in pairs.items()}
+    kept = {"plan": report, "compared": pairs}
+    return Taken(values, 1, versions, remarks=planned.remarks(idle, load), kept=kept)
+
+
 MEASURES = {
     "pending": pending,
     "idle-memory": idle_memory,
@@ -325,4 +342,5 @@ MEASURES = {
     "overload": overload,
     "large": large,
     "scale": scale,
+    "plan": plan,
 }

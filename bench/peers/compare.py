@@ -23,7 +23,7 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/compare")
     parser.add_argument("rounds", nargs="?", type=int, default=ROUNDS_MIN)
     names = [row.name for row in ROWS]
-    parser.add_argument("row", nargs="*", help=f"of {', '.join(names)} (default all but scale)")
+    parser.add_argument("row", nargs="*", help=f"of {', '.join(names)} (default all but scale, plan)")
     arguments = parser.parse_args()
     if unknown := set(arguments.row) - set(names):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(names)}")

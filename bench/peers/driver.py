@@ -122,14 +122,18 @@ def machine():
 def memory_of(server, target, bench, running):
     """Bytes of user memory a connection to `target`, as `scripts/memory` has it: the slope between
     two counts of idle ones."""
-    # Touches what the server takes once, such as buffers.
-    load = ["echo", "--connections", 600, "--warm-up", "0s", "--duration", "2s", "--quiet"]
-    with contextlib.suppress(Invalid):
-        bench.run(*load, *server.target("echo"), seconds=2)
+    touch(server, bench)
     hold(FEW, target, running)
     few = private_bytes(server.pid)
     hold(MANY - FEW, target, running)
     return round((private_bytes(server.pid) - few) / (MANY - FEW))
+
+
+def touch(server, bench):
+    """Has a server touch what it takes once, such as buffers."""
+    load = ["echo", "--connections", 600, "--warm-up", "0s", "--duration", "2s", "--quiet"]
+    with contextlib.suppress(Invalid):
+        bench.run(*load, *server.target("echo"), seconds=2)
 
 
 def hold(count, target, running):

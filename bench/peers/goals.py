@@ -20,6 +20,7 @@ ORDER = [
     "large",
     "big-bun",
     "scale",
+    "plan",
 ]
 
 COLUMNS = ["figure", "goal", "measured", "95 %", "verdict", "to repeat"]

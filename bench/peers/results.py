@@ -5,6 +5,7 @@ import os
 import re
 
 import goals
+import plan_page
 import plot
 from rows import ROWS, AloneRow, MemoryRow
 
@@ -79,6 +80,8 @@ def parts(told, image):
     yield GOALS
     yield table(goals.COLUMNS, goals.cells(told))
     yield image
+    for part in plan_page.parts(told["plan"]):
+        yield part if isinstance(part, str) else table(*part)
     yield PEERS
     yield INTRODUCTION
     measured = [cells for row in ROWS for cells in row_cells(row, told[row.name])]

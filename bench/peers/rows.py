@@ -167,4 +167,19 @@ ROWS = [
         },
         if_named=True,
     ),
+    AloneRow(
+        "plan",
+        "100,000 connections, off what `plan` predicts",
+        {
+            name: Goal(bound, " %", ".1f", once=True)
+            for name, bound in [
+                ("memory", 10),
+                ("user memory", None),
+                ("kernel memory", None),
+                ("CPU, idle", 10),
+                ("CPU under load", 10),
+            ]
+        },
+        if_named=True,
+    ),
 ]

@@ -48,16 +48,17 @@ class Server:
 
 
 class Tidegate(Server):
-    """The gateway with one shard, without history: what is measured is delivery."""
+    """The gateway, with one shard unless it is told, without history: what is measured is
+    delivery."""
 
     paths = Server.paths | {"fanout": "/raw?channel=bench"}
     protocols = Server.protocols | {"fanout": "raw"}
 
-    def __init__(self, cpu, *settings):
+    def __init__(self, cpu, *settings, shards=1):
         settings = ["channel.recovery=false", "channel.history_size=0", *settings]
         arguments = [part for setting in settings for part in ("--set", setting)]
         self.gateway = gateways.Gateway(
-            "--dev", "--shards", "1", *arguments, wrapper=["taskset", "-c", cpu]
+            "--dev", "--shards", str(shards), *arguments, wrapper=["taskset", "-c", cpu]
         ).wait_until_serving()
         self.pid = self.gateway.pid
         self.address = self.gateway.clients

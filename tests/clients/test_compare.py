@@ -121,3 +121,72 @@ def test_every_goal_has_its_line_measured_or_not(tmp_path):
         assert f"not measured | `scripts/compare 20 {name}` |" in text, name
     bounded = {row.name for row in rows.ROWS if getattr(row, "goal", None) or hasattr(row, "goals")}
     assert bounded <= set(goals.ORDER)
+
+
+COSTS = {
+    "memory": {"base": 10e6, "per_unit": 500},
+    "kernel": {"base": 7e6, "per_unit": 3000},
+    "idle": {"base": 100, "per_unit": 2},
+    "delivery": {"base_cores": 0.01, "us_per_delivery": 3, "us_per_publication": 40},
+}
+
+
+def test_a_prediction_is_what_costs_come_to():
+    from planned import predicted
+
+    there = predicted(COSTS, 100_000, 50_000, 50)
+    assert there["user"] == 10e6 + 500 * 100_000
+    assert there["kernel"] == 3000 * 100_000
+    # At rest, for pings, for deliveries and for publications.
+    assert round(there["cores"], 6) == round(0.01 + 0.2 + 0.15 + 0.002, 6)
+    together = COSTS | {"delivery": COSTS["delivery"] | {"us_per_publication": None}}
+    assert round(predicted(together, 100_000, 50_000, 50)["cores"], 6) == 0.36
+
+
+def test_a_prediction_is_judged_on_either_side():
+    from alone import figure
+    from planned import compared, off_percent
+    from rows import ROWS
+
+    server = {"rss_bytes": 54e6, "kernel_per_connection_bytes": 3600}
+    idle = {"connections": {"opened": 100_000}}
+    idle["server"] = server | {"cpu_percent": 20, "core_busy_percent": 23.1}
+    load = {"fanout": {"deliveries_per_s": 50_000}, "rate": {"achieved": 50}}
+    load["server"] = server | {"cpu_percent": 29, "core_busy_percent": 28}
+    pairs = compared(COSTS, idle, load)
+    off = {name: round(off_percent(pair), 1) for name, pair in pairs.items()}
+    assert off == {
+        "memory": 15.0,
+        "user memory": 10.0,
+        "kernel memory": 20.0,
+        "CPU, idle": 10.0,
+        "CPU under load": 19.9,
+    }
+    (goals,) = [row.goals for row in ROWS if row.name == "plan"]
+    assert goals.keys() == off.keys()
+    verdict = {name: figure(goals[name], [off[name]], asked=1)["verdict"] for name in off}
+    assert verdict["CPU, idle"] == "met" and verdict["CPU under load"] == "missed"
+
+
+def test_a_plan_is_shown_with_what_it_rests_on():
+    import plan_page
+    import results
+
+    quality = {"r_squared": 0.99987, "points": 5}
+    costs = {name: COSTS[name] | {"quality": quality} for name in ("memory", "kernel")}
+    need = {"amount": 3.5 * 2**30, "provide": 3.5 * 2**30, "here": 24 * 2**30, "unit": "bytes"}
+    need |= {"name": "memory", "basis": "extrapolated 100 times"}
+    search = {"connections": 1000, "rate": None, "deliveries_per_s": None, "ended_by": "server"}
+    plan = {"target": {"connections": 1_000_000}, "costs": costs, "needs": [need]}
+    plan |= {"runs_out_first": "memory", "searches": [search], "notes": ["said"]}
+    told = {"plan": {"plan": plan, "tool": {"command": "tidegate-bench plan"}}}
+    told["compared"] = {"CPU, idle": (0.2, 0.21)}
+    parts = list(plan_page.parts(told))
+    text = "\n".join(part if isinstance(part, str) else results.table(*part) for part in parts)
+
+    assert "| memory | 3.50 GiB | 3.50 GiB | 24.00 GiB | extrapolated 100 times |" in text
+    assert "| memory, its own | 486.4 MiB | 486.4 MiB |  | 500 bytes a connection, R² 0.9999" in text
+    assert "| 1,000 | none | none | server |" in text
+    assert "| CPU, idle | 0.200 | 0.210 | 1.050 |" in text
+    assert "- said." in text
+    assert list(plan_page.parts(None)) == []

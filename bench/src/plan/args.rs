@@ -11,7 +11,7 @@ use crate::dial::Sources;
 use crate::fanout::{FanoutArgs, PublishUrl};
 use crate::output::OutputArgs;
 use crate::pinning::Pin;
-use crate::session::SessionArgs;
+use crate::session::{Protocol, SessionArgs};
 use crate::slo::Slo;
 use crate::target::Target;
 
@@ -141,7 +141,7 @@ impl PlanArgs {
             size: self.size as usize,
             duration: self.window,
             warm_up: self.warm_up,
-            channels: 1,
+            channels: self.channels(connections),
             zipf: None,
             subscribe: self.subscribe.clone(),
             publishers: None,
@@ -149,6 +149,16 @@ impl PlanArgs {
             slow_readers: 0,
             churn: 0,
         }
+    }
+
+    /// Channels that `connections` are spread over: so many that one publication reaches as many of
+    /// them as in the plan, if there are more. One where the server sends to everyone.
+    fn channels(&self, connections: u32) -> u16 {
+        if self.session.protocol == Protocol::None {
+            return 1;
+        }
+        let fit = |audience: u64| (u64::from(connections) / audience).clamp(1, CHANNELS_MAX) as u16;
+        self.target_audience.map_or(1, fit)
     }
 
     /// `count` handshakes as fast as the server takes them.
@@ -169,12 +179,14 @@ impl PlanArgs {
         counts
     }
 
-    /// Where a search with `connections` begins: above what the last one, if there was one, makes
-    /// likely there is only a wall to find.
-    pub(super) fn bounds(&self, connections: u32, last_deliveries: Option<f64>) -> Bounds {
-        let audience = if self.publish.is_some() { f64::from(connections) } else { 1.0 };
-        let guess = last_deliveries.map_or(0.0, |last| last * CAUTION).max(FIRST_DELIVERIES);
-        let start = (guess / audience) as u64;
+    /// Where a search with `connections` begins: so low that windows on the way up tell what a
+    /// delivery costs a server with no backlog.
+    pub(super) fn bounds(&self, connections: u32) -> Bounds {
+        let audience = match self.publish {
+            Some(_) => connections / u32::from(self.channels(connections)),
+            None => 1,
+        };
+        let start = FIRST_DELIVERIES / u64::from(audience);
         let (min, max) = (self.lowest_rate(), self.max_rate);
         Bounds { min, start: start.clamp(min, max), max }
     }
@@ -208,10 +220,41 @@ const WINDOW_MAX: Duration = Duration::from_secs(600);
 
 /// Messages a second of the first window of a search, at least: to double a rate takes fewer
 /// windows than to halve it.
-const FIRST_DELIVERIES: f64 = 4_000.0;
+const FIRST_DELIVERIES: u64 = 4_000;
 
-/// Share of what the search before found that the next begins with.
-const CAUTION: f64 = 0.7;
+/// As many as a fan-out takes.
+const CHANNELS_MAX: u64 = 10_000;
 
 /// Messages that are due in a window at least.
 const MESSAGES_MIN: f64 = 10.0;
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        plan: PlanArgs,
+    }
+
+    fn plan(more: &[&str]) -> PlanArgs {
+        let fixed = "plan --url ws://127.0.0.1:1/raw --publish http://127.0.0.1:1/api/publish \
+                     --target-connections 1000000 --target-deliveries 500000";
+        let line = fixed.split_ascii_whitespace().chain(more.iter().copied());
+        Line::try_parse_from(line).expect("arguments").plan
+    }
+
+    #[test]
+    fn a_publication_reaches_as_many_as_in_the_plan() {
+        let asked = plan(&["--target-audience", "1000"]);
+        assert_eq!([300, 1_000, 10_000].map(|count| asked.channels(count)), [1, 1, 10]);
+        // At least ten publications in a window of two seconds.
+        assert_eq!([300, 1_000, 10_000].map(|count| asked.bounds(count).start), [13, 5, 5]);
+        assert_eq!(plan(&[]).channels(10_000), 1);
+        let to_all = plan(&["--target-audience", "1000", "--protocol", "none"]);
+        assert_eq!(to_all.channels(10_000), 1);
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use crate::fanout::{self, FanoutError};
@@ -147,6 +148,7 @@ fn misses(args: &PlanArgs, report: &Report, outcome: &run::Outcome) -> Vec<Strin
 /// Holds `connections` without a message. `None`: the server's process was not named.
 pub(super) fn idle(args: &PlanArgs, connections: u32) -> Result<Option<Idle>, ProbeError> {
     let Some(pid) = args.server_pid else { return Ok(None) };
+    thread::sleep(RELEASE);
     let scenario = Scenario {
         pace: Pace::Idle,
         size: payload::HEADER_LEN,
@@ -199,6 +201,10 @@ const BUSY: f64 = 0.9;
 
 /// Share of a window's messages that must come within it.
 const KEPT_UP: f64 = 0.95;
+
+/// Before idle connections: the kernel gives back what sockets had a while after they were closed,
+/// and what it still holds of a round before would be missing from the growth of the next.
+const RELEASE: Duration = Duration::from_millis(500);
 
 /// From the last handshake to the idle measurement: what handshakes left behind is done by then.
 const SETTLE: Duration = Duration::from_millis(300);

@@ -13,6 +13,7 @@ use crate::report::Tool;
 use crate::slo::Metric;
 
 use super::PlanArgs;
+use super::costs::LOAD;
 use super::needs::{self, Machine, Wire};
 use super::record::{Line, Need, Plan, Search, Target, Window};
 use super::search::{Outcome, REPEATS, Wall};
@@ -389,9 +390,6 @@ fn verdict(survey: &Survey) -> Verdict {
         searches.is_empty() || searches.iter().any(|search| missed(search) || found(search));
     Verdict::of(valid, survey.failures.is_empty(), !searches.iter().any(missed))
 }
-
-/// Share of its cores and its link a server is planned to use.
-const LOAD: f64 = 0.6;
 
 /// Share of the machine's cores from which on it is full.
 const FULL: f64 = 0.9;

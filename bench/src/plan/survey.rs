@@ -26,7 +26,7 @@ pub(super) fn announcement(args: &PlanArgs) -> String {
     let mut text = format!("{searches} searches of about {WINDOWS_TYPICAL} windows");
     if args.server_pid.is_some() {
         if args.idle > 0 {
-            seconds += ROUNDS as f64 * (args.hold + 2 * OVERHEAD).as_secs_f64();
+            seconds += ROUNDS as f64 * (args.hold + 4 * OVERHEAD).as_secs_f64();
             text = format!("{} idle connections, {text}", args.idle);
         }
         if args.handshakes > 0 {
@@ -61,11 +61,9 @@ impl Survey {
                 survey.measured.idle.push(idle);
             }
         }
-        let mut last_deliveries = None;
         for connections in args.counts() {
-            let searched = survey.search(args, connections, last_deliveries);
+            let searched = survey.search(args, connections);
             let Some(search) = survey.unless_unopened(searched)? else { break };
-            last_deliveries = search.deliveries_per_s.or(last_deliveries);
             survey.searches.push(search);
         }
         for count in rounds(args, args.handshakes) {
@@ -78,13 +76,8 @@ impl Survey {
     }
 
     /// The search at one count.
-    fn search(
-        &mut self,
-        args: &PlanArgs,
-        connections: u32,
-        last_deliveries: Option<f64>,
-    ) -> Result<record::Search, ProbeError> {
-        let mut search = Search::new(args.bounds(connections, last_deliveries));
+    fn search(&mut self, args: &PlanArgs, connections: u32) -> Result<record::Search, ProbeError> {
+        let mut search = Search::new(args.bounds(connections));
         let first = self.measured.windows.len();
         let found = loop {
             let rate = match search.step() {
@@ -199,7 +192,7 @@ fn result(search: &record::Search) -> String {
 const ROUNDS: u32 = 4;
 
 /// What a search of a calm server takes.
-const WINDOWS_TYPICAL: u32 = 15;
+const WINDOWS_TYPICAL: u32 = 20;
 
 /// Connecting and closing around a window.
 const OVERHEAD: std::time::Duration = std::time::Duration::from_millis(300);
