@@ -69,9 +69,11 @@ impl Measured {
         line
     }
 
-    /// The whole machine's, so that anything else it does shows in the points.
+    /// The whole machine's, so that anything else it does shows in the points. Growth begins with
+    /// the first connection: a line that may begin elsewhere is too flat, for the kernel keeps some
+    /// of what a round before had.
     fn kernel(&self, notes: &mut Vec<String>) -> Option<Line> {
-        let line = line(self.idle_points(|idle| idle.kernel_growth_bytes));
+        let line = line_from_nothing(self.idle_points(|idle| idle.kernel_growth_bytes));
         let trusted = line.filter(|line| line.per_unit > 0.0 && line.quality.r_squared >= TRUSTED);
         if trusted.is_none() && !self.idle.is_empty() {
             notes.push(
@@ -186,10 +188,19 @@ fn dearest(points: &[([f64; 2], f64)]) -> Fit {
 
 fn line(points: Vec<(f64, f64)>) -> Option<Line> {
     let rows: Vec<_> = points.iter().map(|(count, value)| ([1.0, *count], *value)).collect();
-    // Through two points a line fits without saying whether it is one.
-    let fit = fit::least_squares(&rows).filter(|_| points.len() >= 3)?;
-    let quality: Quality = fit.quality;
-    Some(Line { base: fit.coefficients[0], per_unit: fit.coefficients[1], points, quality })
+    let fit = fit::least_squares(&rows)?;
+    made(points, fit.coefficients[0], fit.coefficients[1], fit.quality)
+}
+
+fn line_from_nothing(points: Vec<(f64, f64)>) -> Option<Line> {
+    let rows: Vec<_> = points.iter().map(|(count, value)| ([*count], *value)).collect();
+    let fit = fit::least_squares(&rows)?;
+    made(points, 0.0, fit.coefficients[0], fit.quality)
+}
+
+/// Through two points a line fits without saying whether it is one.
+fn made(points: Vec<(f64, f64)>, base: f64, per_unit: f64, quality: Quality) -> Option<Line> {
+    (points.len() >= 3).then_some(Line { base, per_unit, points, quality })
 }
 
 /// Share of its cores and its link a server is planned to use.
@@ -304,6 +315,21 @@ mod tests {
         // Of an echo nobody expects two.
         let (_, notes) = measured.costs(true, false);
         assert_eq!(notes, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_kernel_kept_of_earlier_rounds_does_not_make_the_next_connection_cheap() {
+        let mut measured = measured(7);
+        let grown = [(2_500, 12.7e6), (5_000, 23.4e6), (7_500, 33.5e6), (10_000, 41.0e6)];
+        measured.idle.truncate(0);
+        for (connections, bytes) in grown {
+            let mut idle = idle(connections, 10e6 + f64::from(connections), 7);
+            idle.kernel_growth_bytes = Some(bytes);
+            measured.idle.push(idle);
+        }
+        let kernel = measured.costs(true, true).0.kernel.expect("fitted");
+        assert_eq!(kernel.base, 0.0);
+        assert!((kernel.at(10_000.0) / 43.2e6 - 1.0).abs() < 0.01, "{kernel:?}");
     }
 
     #[test]
