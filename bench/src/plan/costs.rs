@@ -147,14 +147,18 @@ impl Measured {
             notes.push("too few windows passed to tell what a delivery costs".to_owned());
             return None;
         };
-        let fit = if fit.quality.r_squared < TRUSTED {
+        let dearest = dearest(&both);
+        // Where publications cost nothing, a delivery near the plan must cost what the line says.
+        let bears_all = fit.coefficients[1..].iter().all(|cost| *cost == 0.0);
+        let is_far_off = bears_all && dearest.coefficients[0] > FAR_OFF * fit.coefficients[0];
+        let fit = if fit.quality.r_squared < TRUSTED || is_far_off {
             notes.push(
                 "what deliveries cost does not lie on a line, as with a server that sends several \
                  at once when it is busy: planned with the dearest delivery seen with the most \
                  connections"
                     .to_owned(),
             );
-            dearest(&both)
+            dearest
         } else {
             fit
         };
@@ -208,6 +212,10 @@ pub(super) const LOAD: f64 = 0.6;
 
 /// Through two a line fits without saying whether it is one.
 const CALM_MIN: usize = 3;
+
+/// How much dearer the dearest delivery near the plan may be than a line says, where deliveries bear
+/// all costs.
+const FAR_OFF: f64 = 2.0;
 
 /// Share of the spread a line must explain to be planned with.
 const TRUSTED: f64 = 0.5;
@@ -364,8 +372,7 @@ mod tests {
         let mut measured = measured(7);
         let cheap = |rate: u64| window(10, rate, rate as f64 * 10.0 * 0.3e-6, Outcome::Pass);
         let dear = |rate: u64| window(1_000, rate, rate as f64 * 1_000.0 * 2.5e-6, Outcome::Pass);
-        measured.windows =
-            vec![cheap(200_000), cheap(250_000), cheap(300_000), dear(50), dear(300)];
+        measured.windows = vec![cheap(50_000), cheap(100_000), cheap(150_000), dear(50), dear(300)];
         measured.idle.clear();
         let (costs, notes) = measured.costs(true, true);
         let delivery = costs.delivery.expect("measured");
