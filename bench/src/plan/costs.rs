@@ -213,8 +213,8 @@ pub(super) const LOAD: f64 = 0.6;
 /// Through two a line fits without saying whether it is one.
 const CALM_MIN: usize = 3;
 
-/// How much dearer the dearest delivery near the plan may be than a line says, where deliveries bear
-/// all costs.
+/// How much dearer than a line says the dearest delivery near the plan may be, where deliveries
+/// bear all costs.
 const FAR_OFF: f64 = 2.0;
 
 /// Share of the spread a line must explain to be planned with.
